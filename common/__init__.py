@@ -1,0 +1,1 @@
+"""What both ends of a federation agree on: cohort, split, features, learners, metrics, messages."""

@@ -1,0 +1,45 @@
+"""One class per kind of failure; each message names what failed and what to do about it."""
+
+
+class DermafedError(Exception):
+    """Base of every error that a user of dermafed can act on."""
+
+
+class CohortError(DermafedError):
+    """The cohort's table, manifest or folders are not what they must be."""
+
+
+class ImageError(DermafedError):
+    """An image file is missing, truncated or not an image."""
+
+
+class PartitionError(DermafedError):
+    """A partition cannot be made from this cohort."""
+
+
+class WeightsError(DermafedError):
+    """A backbone's weights are missing or not the published ones."""
+
+
+class CacheError(DermafedError):
+    """The feature cache cannot be read or written."""
+
+
+class SettingsError(DermafedError):
+    """A run setting is unknown or out of bounds."""
+
+
+class ContributionError(DermafedError):
+    """A site's contribution is not what the round asked for."""
+
+
+class RoundError(DermafedError):
+    """A round ended without the replies that it needs."""
+
+
+class RunFolderError(DermafedError):
+    """A run folder exists already, or is not a run folder."""
+
+
+class SourceError(DermafedError):
+    """A cohort cannot be fetched or written."""

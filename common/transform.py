@@ -1,0 +1,81 @@
+"""From an image file's bytes to the square of pixels that a backbone looks at."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.errors import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Central square crop, bicubic resize, then ``(x / 255 - mean) / std`` on every channel.
+
+    Attributes
+    ----------
+    size : int
+        Side of the square, in pixels.
+    mean, std : float
+        Normalisation on the 0 to 1 scale; the network's side applies it.
+    """
+
+    size: int
+    mean: float
+    std: float
+
+    @property
+    def key(self) -> str:
+        """Text that changes whenever the pixels or their scale would."""
+        return f"centre-square,bicubic,{self.size},mean={self.mean!r},std={self.std!r}"
+
+    def pixels(self, data: bytes, source: Path) -> NDArray[np.uint8]:
+        """Decode, crop and resize one image.
+
+        Parameters
+        ----------
+        data : bytes
+            The file's content, in any format that Pillow reads.
+        source : Path
+            Where it came from, for the error message.
+
+        Returns
+        -------
+        ndarray of uint8, shape (size, size, 3)
+            RGB pixels.
+
+        Raises
+        ------
+        ImageError
+            If the bytes are not a complete image.
+        """
+        from PIL import Image, UnidentifiedImageError
+
+        if not data:
+            raise ImageError(f"{source}: the file is empty; restore it or remove its row")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(io.BytesIO(data)) as image:
+                    rgb = image.convert("RGB")
+        except UnidentifiedImageError as error:
+            raise ImageError(f"{source}: not an image; restore it or remove its row") from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ImageError(f"{source}: too many pixels for a photograph ({error})") from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise ImageError(
+                f"{source}: damaged or truncated ({error}); restore it or remove its row"
+            ) from error
+        side = min(rgb.size)
+        left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+        square = rgb.crop((left, top, left + side, top + side))
+        return np.asarray(square.resize((self.size, self.size), Image.Resampling.BICUBIC))

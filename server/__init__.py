@@ -1,0 +1,1 @@
+"""What runs at the coordinator: rounds, sums, quorum, updates, the model artefact."""
