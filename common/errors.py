@@ -41,5 +41,9 @@ class RunFolderError(DermafedError):
     """A run folder exists already, or is not a run folder."""
 
 
+class OutputError(DermafedError):
+    """A file cannot be written, or would replace another."""
+
+
 class SourceError(DermafedError):
     """A cohort cannot be fetched or written."""

@@ -1,0 +1,109 @@
+"""The ClientApp: answers a coordinator with sums over the site's private images."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from client.node import site_of_node
+from client.site import Site
+from common import wire
+from common.errors import ContributionError, DermafedError
+from common.evaluation import class_probabilities, evaluation_sums
+from common.learners import make_learner
+from common.learners.base import Contribution, Learner, Problem
+from common.model import FITTED
+from common.settings import RunSettings
+from common.split import Split
+
+_LOG = logging.getLogger(__name__)
+
+OpenSite = Callable[[Context], Site]
+
+
+def make_app(open_site: OpenSite) -> ClientApp:
+    """Make the ClientApp around a way to open the node's site.
+
+    Parameters
+    ----------
+    open_site : callable
+        Gives the site of a Flower context. A deployed node opens it anew for each message, from
+        its feature cache; a simulation keeps it in memory.
+    """
+    app = ClientApp()
+
+    def guarded(answer: Callable[[Message, Context], Message]) -> Callable[..., Message]:
+        def handler(message: Message, context: Context) -> Message:
+            try:
+                return answer(message, context)
+            except DermafedError as error:
+                return _refuse(message, type(error).__name__, error)
+            # Whatever fails, its text may name a patient's file: only a category leaves.
+            except Exception as error:  # noqa: BLE001
+                return _refuse(message, "InternalError", error)
+
+        return handler
+
+    @app.query("join")
+    @guarded
+    def join(message: Message, context: Context) -> Message:
+        return Message(wire.encode_site_info(open_site(context).info()), reply_to=message)
+
+    @app.train("contribute")
+    @guarded
+    def contribute(message: Message, context: Context) -> Message:
+        site = open_site(context)
+        settings, learner = _learner(site, context)
+        stage = wire.decode_stage(message.content)
+        learner.contribution_spec(stage)
+        state = wire.decode_state(message.content, learner.state_spec(stage))
+        data = site.part(Split.TRAIN)
+        _check_minimum(len(data), _minimum(settings, context))
+        return _reply(learner.contribute(data, state), message)
+
+    @app.evaluate("sums")
+    @guarded
+    def evaluate(message: Message, context: Context) -> Message:
+        site = open_site(context)
+        settings, learner = _learner(site, context)
+        state = wire.decode_state(message.content, learner.state_spec(FITTED))
+        data = site.part(Split.TEST)
+        _check_minimum(len(data), _minimum(settings, context))
+        probabilities = class_probabilities(learner.head(state), site.classes, data.x)
+        return _reply(evaluation_sums(data.y, probabilities), message)
+
+    return app
+
+
+def _learner(site: Site, context: Context) -> tuple[RunSettings, Learner]:
+    settings = RunSettings.from_run_config(context.run_config)
+    problem = Problem(site.classes, site.backbone.dimension)
+    return settings, make_learner(settings.learner, problem, settings.alpha_per_image)
+
+
+def _minimum(settings: RunSettings, context: Context) -> int:
+    """Tell the larger of the run's minimum count and the site's own."""
+    return max(settings.minimum_count, int(context.node_config.get("minimum-count", 1)))
+
+
+def _check_minimum(count: int, minimum: int) -> None:
+    # Sums over no image at all are zeros and tell nothing.
+    if 0 < count < minimum:
+        raise ContributionError(f"{count} images, fewer than the minimum count of {minimum}")
+
+
+def _reply(contribution: Contribution, message: Message) -> Message:
+    return Message(wire.encode_contribution(contribution), reply_to=message)
+
+
+def _refuse(message: Message, category: str, error: Exception) -> Message:
+    identifier = secrets.token_hex(4)
+    _LOG.error("%s %s: %s", identifier, category, error, exc_info=error)
+    return wire.error_reply(category, identifier, message)
+
+
+app = make_app(site_of_node)

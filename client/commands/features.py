@@ -1,0 +1,65 @@
+"""``dermafed features``: export a cohort's features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from common.backbones import backbone_names, get_backbone
+from common.cohort import load_cohort
+from common.console import messages, progress_bar
+from common.feature_cache import FeatureCache, default_cache
+from common.features import extract
+from common.split import split_groups
+from common.whole_file import check_output, whole_file
+
+
+def features(
+    cohort: Annotated[Path, typer.Argument(help="Cohort folder or manifest.")],
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    backbone: Annotated[
+        str, typer.Option(help=f"One of: {', '.join(backbone_names())}.")
+    ] = "efficientnet_lite0",
+    split_seed: Annotated[int, typer.Option(min=0, help="Seed of the split by lesion.")] = 1,
+    cache: Annotated[
+        Path | None, typer.Option(help="Feature cache; $DERMAFED_CACHE or the user's if absent.")
+    ] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option(help="Leave unreadable images out, naming each.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+) -> None:
+    """Export features, labels, sites and the split of a cohort, for use elsewhere.
+
+    The file has image_id, x (float32, images x dimension), site, y (class names), split, group.
+
+    Example:
+
+      dermafed features path/to/HAM10000 --out ham.npz
+    """
+    check_output(out, overwrite=overwrite)
+    table = load_cohort(cohort)
+    network = get_backbone(backbone)
+    store = FeatureCache(cache or default_cache(), network)
+    console = messages()
+    with progress_bar(console, "features") as bar:
+        found = extract(table.path, network, store, skip_unreadable=skip_unreadable, progress=bar)
+    for problem in found.unreadable:
+        console.print(f"left out: {problem}", highlight=False, soft_wrap=True)
+    kept = found.kept
+    arrays = {
+        "image_id": table.image_id[kept],
+        "x": found.x,
+        "site": table.site[kept],
+        "y": np.array(table.classes)[table.y[kept]],
+        "split": split_groups(split_seed, table.group[kept]),
+        "group": table.group[kept],
+    }
+    with whole_file(out) as partial, partial.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+    console.print(
+        f"{len(found.x)} images, {found.computed} computed: {out}", highlight=False, soft_wrap=True
+    )

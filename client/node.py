@@ -1,0 +1,64 @@
+"""Which site a Flower node is: from its own configuration, or its place in a simulation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Context
+
+from client.site import Site, open_site
+from common.backbones import get_backbone
+from common.cohort import UNKNOWN, load_cohort
+from common.errors import CohortError, SettingsError
+from common.feature_cache import FeatureCache, default_cache
+from common.partition import make_partition
+from common.settings import RunSettings
+
+
+def site_of_node(context: Context) -> Site:
+    """Open the site of a node.
+
+    A real site's node configuration names ``cohort`` (its own folder) and ``site``. A simulated
+    node has Flower's ``partition-id`` and ``num-partitions``, and shares the run's cohort.
+
+    Raises
+    ------
+    DermafedError
+        If the configuration or the cohort is not what it must be.
+    """
+    settings = RunSettings.from_run_config(context.run_config)
+    node = context.node_config
+    if "partition-id" in node:
+        if not settings.cohort:
+            raise SettingsError("run setting cohort: give the cohort's folder, an absolute path")
+        cohort = load_cohort(Path(settings.cohort))
+        partition = make_partition(settings.partition, cohort, settings.seed)
+        index, nodes = int(node["partition-id"]), int(node.get("num-partitions", 0))
+        if nodes != len(partition.names):
+            raise SettingsError(
+                f"partition {settings.partition} has {len(partition.names)} sites, but {nodes} "
+                f"nodes run; start with num-supernodes={len(partition.names)}"
+            )
+        name, rows = partition.names[index], partition.rows[index]
+    else:
+        if "cohort" not in node or "site" not in node:
+            raise SettingsError("node configuration: cohort and site must be given")
+        name, cohort = str(node["site"]), load_cohort(Path(str(node["cohort"])))
+        rows = np.arange(len(cohort), dtype=np.intp)
+        if cohort.sites_known and name not in cohort.sites:
+            raise CohortError(f"site {name}: not in {cohort.root}; sites: {cohort.sites}")
+        if cohort.sites_known and cohort.sites != (UNKNOWN,):
+            rows = np.flatnonzero(cohort.site == name)
+    backbone = get_backbone(settings.backbone)
+    # A real site's cache is its own affair, as its cohort is.
+    folder = node.get("cache") or ("partition-id" in node and settings.cache) or default_cache()
+    return open_site(
+        name,
+        cohort,
+        rows,
+        backbone,
+        FeatureCache(Path(str(folder)), backbone),
+        split_seed=settings.split_seed,
+        skip_unreadable=settings.skip_unreadable,
+    )

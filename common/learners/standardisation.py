@@ -1,0 +1,67 @@
+"""Standardisation by the pooled mean and (population) standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.learners.base import Arrays, ArraySpec, Contribution, Problem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# A spread below float32's resolution of the feature's own magnitude is rounding, not signal, and
+# the difference of two sums in float64 cannot resolve it: such a feature counts as constant.
+_CONSTANT_BELOW = 1e-13
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """The transform ``(x - mean) / scale``.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of float64, shape (dimension,)
+        Pooled mean and standard deviation; the scale of a constant feature is 1, as in
+        scikit-learn's ``StandardScaler``.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @staticmethod
+    def spec(problem: Problem) -> Mapping[str, ArraySpec]:
+        """Describe what sites need to standardise: ``mean`` and ``scale``."""
+        shape = (problem.dimension,)
+        smallest = float(np.finfo(np.float64).tiny)
+        return {"mean": ArraySpec(shape), "scale": ArraySpec(shape, minimum=smallest)}
+
+    @classmethod
+    def from_moments(cls, total: Contribution) -> Standardisation:
+        """Derive it from the summed `Moments`."""
+        mean = total.arrays["x_sum"] / total.count
+        mean_square = total.arrays["x_square_sum"] / total.count
+        variance = mean_square - np.square(mean)
+        constant = variance <= _CONSTANT_BELOW * mean_square
+        scale = np.sqrt(np.where(constant, 1.0, variance))
+        return cls(mean, scale)
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Standardisation:
+        """Read it from a state."""
+        return cls(arrays["mean"], arrays["scale"])
+
+    @property
+    def arrays(self) -> Arrays:
+        """Write it into a state."""
+        return {"mean": self.mean, "scale": self.scale}
+
+    def apply(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Standardise features of shape (n, dimension), in float64."""
+        z: NDArray[np.float64] = x.astype(np.float64)
+        z -= self.mean
+        z /= self.scale
+        return z

@@ -1,0 +1,118 @@
+"""The model artefact: ``model.safetensors`` beside ``model.json``, no pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from common.errors import ContributionError, RunFolderError
+from common.heads import LinearHead
+from common.learners import make_learner
+from common.learners.base import Arrays, Problem, State, check_arrays
+
+WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
+FITTED = "fitted"
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What ``model.json`` holds.
+
+    Attributes
+    ----------
+    learner : str
+        Key of `common.learners.LEARNERS`.
+    alpha_per_image : float
+        Its penalty, divided by the number of training images.
+    classes : tuple of str
+        All classes, in the order of the model's rows.
+    classes_without_training_images : tuple of str
+        Those that the model never predicts.
+    dimension : int
+        Length of a feature vector.
+    backbone, backbone_fingerprint : str
+        What the features come from.
+    split_seed : int
+        Seed of the split it was trained on.
+    sites : tuple of str
+        The sites whose sums it is made of.
+    versions : dict of str to str
+        Of the packages that computed it.
+    """
+
+    learner: str
+    alpha_per_image: float
+    classes: tuple[str, ...]
+    classes_without_training_images: tuple[str, ...]
+    dimension: int
+    backbone: str
+    backbone_fingerprint: str
+    split_seed: int
+    sites: tuple[str, ...]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted model.
+
+    Attributes
+    ----------
+    description : ModelDescription
+        Everything but numbers.
+    arrays : mapping of str to ndarray
+        The learner's last state.
+    """
+
+    description: ModelDescription
+    arrays: Arrays
+
+    def head(self) -> LinearHead:
+        """Make the classifier."""
+        about = self.description
+        learner = make_learner(
+            about.learner, Problem(about.classes, about.dimension), about.alpha_per_image
+        )
+        return learner.head(State(FITTED, self.arrays, done=True))
+
+
+def save_model(folder: Path, model: Model) -> None:
+    """Write a model into a folder that exists."""
+    save_file(dict(model.arrays), folder / WEIGHTS_FILE)
+    text = json.dumps(asdict(model.description), indent=2)
+    (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model and check it.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder holds no model or a damaged one.
+    """
+    description, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
+    for path in (description, weights):
+        if not path.is_file():
+            raise RunFolderError(f"{path}: missing; {folder} is not the folder of a finished run")
+    try:
+        about = TypeAdapter(ModelDescription).validate_json(description.read_bytes())
+    except ValidationError as error:
+        raise RunFolderError(f"{description}: damaged: {error.errors()[0]['msg']}") from error
+    try:
+        arrays: dict[str, Any] = load_file(weights)
+    except SafetensorError as error:
+        raise RunFolderError(f"{weights}: damaged: {error}") from error
+    problem = Problem(about.classes, about.dimension)
+    learner = make_learner(about.learner, problem, about.alpha_per_image)
+    try:
+        check_arrays(arrays, learner.state_spec(FITTED))
+    except ContributionError as error:
+        raise RunFolderError(f"{weights}: {error}") from error
+    return Model(about, arrays)

@@ -1,0 +1,97 @@
+"""The settings of a run: one list, checked in one place, the same for every runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import SettingsError
+
+
+def _kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class RunSettings(BaseModel):
+    """What a run is.
+
+    The names are those of ``[tool.flwr.app.config]`` in ``pyproject.toml``, with dashes.
+
+    Attributes
+    ----------
+    cohort : str
+        The cohort's folder, for simulated sites; a real site names its own and ignores this.
+    partition : str
+        How simulated sites share the cohort: ``site``, ``iid:N`` or ``dirichlet:ALPHA:N``.
+    learner : str
+        Key of `common.learners.LEARNERS`.
+    alpha_per_image : float
+        The learner's penalty, divided by the number of training images.
+    backbone : str
+        Name of a backbone.
+    split_seed : int
+        Seed of the split by lesion.
+    seed : int
+        Seed of everything else that is random: the partition.
+    out : str
+        Run folder that the coordinator writes.
+    overwrite : bool
+        Replace an existing run folder.
+    skip_unreadable : bool
+        Leave unreadable images out instead of failing.
+    cache : str
+        Feature cache folder; empty for the default.
+    sites : int
+        Sites to wait for before the run starts; 0 for those online.
+    quorum : int
+        Sites that must answer each round; 0 for every site asked.
+    deadline : float
+        Seconds that a round may take.
+    window : int
+        Messages in flight or waiting to be added, at most.
+    minimum_count : int
+        Fewest images that a statistic may sum over; a site may ask for more.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=_kebab, populate_by_name=True, strict=True
+    )
+
+    cohort: str = ""
+    partition: str = "site"
+    learner: str = "ridge"
+    alpha_per_image: float = Field(1.0, gt=0.0, allow_inf_nan=False)
+    backbone: str = "efficientnet_lite0"
+    split_seed: int = Field(1, ge=0)
+    seed: int = Field(0, ge=0)
+    out: str = ""
+    overwrite: bool = False
+    skip_unreadable: bool = False
+    cache: str = ""
+    sites: int = Field(0, ge=0)
+    quorum: int = Field(0, ge=0)
+    deadline: float = Field(600.0, gt=0.0, allow_inf_nan=False)
+    window: int = Field(16, ge=1, le=1024)
+    minimum_count: int = Field(1, ge=1)
+
+    @classmethod
+    def from_run_config(cls, config: Mapping[str, object]) -> RunSettings:
+        """Check a Flower run configuration.
+
+        Raises
+        ------
+        SettingsError
+            Naming every setting that is unknown or out of bounds.
+        """
+        try:
+            return cls.model_validate(dict(config))
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+            )
+            raise SettingsError(f"run settings: {problems}") from error
+
+    def run_config(self) -> dict[str, bool | float | int | str]:
+        """Give the settings as a Flower run configuration."""
+        return self.model_dump(by_alias=True)

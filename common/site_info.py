@@ -1,0 +1,36 @@
+"""What a site tells about itself when it joins: counts and identities, nothing of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SiteInfo:
+    """A site as it registers.
+
+    Attributes
+    ----------
+    site : str
+        Its name.
+    images, lesions : int
+        How many it holds.
+    train, validation, test : int
+        Images in each part of the split.
+    classes : tuple of str
+        Class names, in order.
+    backbone : str
+        Fingerprint of the backbone its features come from.
+    split_seed : int
+        Seed of its split.
+    """
+
+    site: str
+    images: int
+    lesions: int
+    train: int
+    validation: int
+    test: int
+    classes: tuple[str, ...]
+    backbone: str
+    split_seed: int

@@ -1,0 +1,1 @@
+"""Where cohorts come from: the official archives, or a procedural generator."""

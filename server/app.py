@@ -1,0 +1,36 @@
+"""The ServerApp: one federation by sums, from a run configuration to a run folder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.errors import SettingsError
+from common.run_folder import new_run_folder
+from common.settings import RunSettings
+from server.federation import run_federation
+
+_LOG = logging.getLogger(__name__)
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the federation that the run configuration describes.
+
+    Raises
+    ------
+    DermafedError
+        If a setting is wrong, a round ends below the quorum or the folder cannot be written.
+    """
+    settings = RunSettings.from_run_config(context.run_config)
+    if not settings.out:
+        raise SettingsError("run setting out: give the folder to write, an absolute path")
+    with new_run_folder(Path(settings.out), overwrite=settings.overwrite) as folder:
+        result = run_federation(grid, settings, folder, _LOG.info)
+    pooled = result["test"]["pooled"]
+    _LOG.info("balanced accuracy %s on %s test images", pooled["balanced_accuracy"], pooled["n"])

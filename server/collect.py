@@ -1,0 +1,133 @@
+"""Messages out, replies in: a bounded window, a deadline, and the order of the asking."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from common.errors import ContributionError
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 1.0
+
+
+@dataclass
+class Asked:
+    """One node that was asked something.
+
+    Attributes
+    ----------
+    node_id : int
+        The node.
+    reply : Message or None
+        Its reply, once it is there.
+    problem : str
+        Why there is none, or why it is refused.
+    """
+
+    node_id: int
+    reply: Message | None = None
+    problem: str = ""
+    message_id: str = field(default="", repr=False)
+
+    def content(self) -> RecordDict:
+        """Give the reply's content.
+
+        Raises
+        ------
+        ContributionError
+            If there is none, saying why.
+        """
+        if self.reply is None or not self.reply.has_content():
+            raise ContributionError(self.problem or "the reply is empty")
+        return self.reply.content
+
+
+def collect(
+    grid: Grid, messages: Iterable[Message], *, window: int, deadline: float
+) -> Iterator[Asked]:
+    """Send messages and yield each node's reply, in the order of the messages.
+
+    At most `window` messages are in flight or waiting behind an earlier one, so that memory is
+    bounded whatever the number of sites, and a sum taken in this order does not depend on which
+    site answers first.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's way to the nodes.
+    messages : iterable of Message
+        One a node; made only when there is room for it.
+    window : int
+        Messages in flight or waiting, at most.
+    deadline : float
+        Seconds after which a node that has not answered is given up.
+
+    Yields
+    ------
+    Asked
+        With a reply or a problem. A reply that nobody asked for, comes twice or comes from
+        another node is never yielded.
+    """
+    end = time.monotonic() + deadline
+    waiting: deque[Asked] = deque()
+    pause = _FIRST_PAUSE
+    upcoming = iter(messages)
+    exhausted = False
+    while True:
+        while not exhausted and len(waiting) < window:
+            message = next(upcoming, None)
+            if message is None:
+                exhausted = True
+            else:
+                waiting.append(_push(grid, message))
+        if not waiting:
+            return
+        if not _pull(grid, waiting):
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        else:
+            pause = _FIRST_PAUSE
+        if time.monotonic() >= end:
+            for asked in waiting:
+                if asked.reply is None and not asked.problem:
+                    asked.problem = f"no reply within {deadline:g} s"
+        while waiting and (waiting[0].reply is not None or waiting[0].problem):
+            yield waiting.popleft()
+
+
+def _push(grid: Grid, message: Message) -> Asked:
+    asked = Asked(message.metadata.dst_node_id)
+    sent = list(grid.push_messages([message]))
+    if len(sent) == 1 and sent[0]:
+        asked.message_id = sent[0]
+    else:
+        asked.problem = "the message could not be sent"
+    return asked
+
+
+def _pull(grid: Grid, waiting: deque[Asked]) -> bool:
+    """Take what has arrived; tell whether anything has."""
+    open_ = {
+        asked.message_id: asked for asked in waiting if asked.reply is None and not asked.problem
+    }
+    if not open_:
+        return True
+    arrived = False
+    for reply in grid.pull_messages(list(open_)):
+        asked = open_.get(reply.metadata.reply_to_message_id)
+        # Not asked for, or a second reply to the same message: the first one counts.
+        if asked is None or asked.reply is not None or asked.problem:
+            continue
+        arrived = True
+        if reply.has_error():
+            asked.problem = f"error {reply.error.code}: {reply.error.reason or 'no reason given'}"
+        elif reply.metadata.src_node_id != asked.node_id:
+            asked.problem = f"answered by another node ({reply.metadata.src_node_id})"
+        else:
+            asked.reply = reply
+    return arrived

@@ -1,0 +1,143 @@
+"""The main job of a coordinator: join, learn, evaluate, and write what came of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.serverapp import Grid
+
+from common.backbones import get_backbone
+from common.errors import RoundError
+from common.evaluation import binned_macro_auc, metrics_of_confusion
+from common.learners import make_learner
+from common.learners.base import Contribution, Problem, State, add
+from common.model import Model, ModelDescription, save_model
+from common.settings import RunSettings
+from common.site_info import SiteInfo
+from common.versions import package_versions
+from server.sum_strategy import RoundPolicy, SumStrategy
+
+RESULT_FILE = "result.json"
+
+
+def run_federation(
+    grid: Grid, settings: RunSettings, out: Path, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Run a federation and write ``model.safetensors``, ``model.json`` and ``result.json``.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's way to the nodes, deployed or simulated.
+    settings : RunSettings
+        The run.
+    out : Path
+        An empty folder.
+    report : callable
+        Called with a line of text for each thing that an operator should know.
+
+    Returns
+    -------
+    dict
+        What ``result.json`` holds.
+
+    Raises
+    ------
+    RoundError
+        If a round ends below the quorum.
+    ContributionError
+        If the sums cannot make a model.
+    """
+    policy = RoundPolicy(settings.quorum, settings.deadline, settings.window)
+    strategy = SumStrategy(grid, policy, report)
+    backbone = get_backbone(settings.backbone)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "join"):
+        sites = strategy.join(settings.sites, backbone.fingerprint, settings.split_seed)
+    for info in sites.values():
+        report(f"{info.site}: {info.images} images, {info.lesions} lesions, {info.train} to learn")
+    classes = next(iter(sites.values())).classes
+    problem = Problem(classes, backbone.dimension)
+    learner = make_learner(settings.learner, problem, settings.alpha_per_image)
+    with _timed(seconds, "learn"):
+        state, members = strategy.fit(learner, sites)
+    with _timed(seconds, "evaluate"):
+        results = strategy.evaluate(state, members)
+
+    model = _model(settings, classes, state, members)
+    save_model(out, model)
+    result = {
+        "config": settings.model_dump(exclude={"out", "overwrite", "cache"}),
+        "rounds": strategy.traffic.rounds,
+        "bytes_up": strategy.traffic.bytes_up,
+        "bytes_down": strategy.traffic.bytes_down,
+        "seconds": seconds,
+        "partition": {
+            "sites": len(members),
+            "images": {info.site: info.images for info in members.values()},
+            "lesions": {info.site: info.lesions for info in members.values()},
+            "left_out": strategy.left_out,
+        },
+        "test": _test(results, classes),
+        "versions": package_versions(),
+    }
+    write_result(out, result)
+    return result
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write ``result.json``; a number that is not finite is an error, not a result."""
+    text = json.dumps(result, indent=2, allow_nan=False)
+    (folder / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _model(
+    settings: RunSettings, classes: tuple[str, ...], state: State, sites: dict[int, SiteInfo]
+) -> Model:
+    backbone = get_backbone(settings.backbone)
+    absent = np.flatnonzero(state.arrays["class_count"] == 0)
+    return Model(
+        ModelDescription(
+            learner=settings.learner,
+            alpha_per_image=settings.alpha_per_image,
+            classes=classes,
+            classes_without_training_images=tuple(classes[i] for i in absent),
+            dimension=backbone.dimension,
+            backbone=backbone.name,
+            backbone_fingerprint=backbone.fingerprint,
+            split_seed=settings.split_seed,
+            sites=tuple(info.site for info in sites.values()),
+            versions=package_versions(),
+        ),
+        state.arrays,
+    )
+
+
+def _test(results: dict[str, Contribution], classes: tuple[str, ...]) -> dict[str, Any]:
+    pooled: Contribution | None = None
+    for sums in results.values():
+        pooled = add(pooled, sums)
+    if pooled is None:
+        raise RoundError("evaluation: no site answered")
+    return {
+        "pooled": _metrics(pooled, classes),
+        "sites": {name: _metrics(sums, classes) for name, sums in results.items()},
+    }
+
+
+def _metrics(sums: Contribution, classes: tuple[str, ...]) -> dict[str, Any]:
+    auc = binned_macro_auc(sums.arrays["score_bins"])
+    return metrics_of_confusion(sums.arrays["confusion"], auc, classes)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[phase] = round(time.perf_counter() - start, 3)

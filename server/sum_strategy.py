@@ -1,0 +1,263 @@
+"""The strategy that sees only totals: join, rounds of sums, evaluation.
+
+Flower's own `Strategy` averages weights over a fixed number of rounds. A federation by sums runs
+until its learner is done, checks each reply against what the site registered, and adds replies
+in the order of the sites' names as they arrive, so that it holds one total and a bounded window.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from common import wire
+from common.errors import ContributionError, RoundError
+from common.evaluation import evaluation_spec
+from common.learners.base import ArraySpec, Contribution, Learner, State, add
+from common.site_info import SiteInfo
+from server.collect import Asked, collect
+
+_NODE_PAUSE = 0.1
+
+
+@dataclass(frozen=True)
+class RoundPolicy:
+    """When a round counts.
+
+    Attributes
+    ----------
+    quorum : int
+        Sites that must answer; 0 for every site asked.
+    deadline : float
+        Seconds that a round may take.
+    window : int
+        Messages in flight or waiting to be added, at most.
+    """
+
+    quorum: int = 0
+    deadline: float = 600.0
+    window: int = 16
+
+
+@dataclass
+class Traffic:
+    """What went over the wire.
+
+    Attributes
+    ----------
+    rounds : int
+        Rounds of learning.
+    bytes_down, bytes_up : int
+        Content of messages to and from sites, before transport encoding.
+    """
+
+    rounds: int = 0
+    bytes_down: int = 0
+    bytes_up: int = 0
+
+
+@dataclass
+class SumStrategy:
+    """Rounds of sums over a grid.
+
+    Attributes
+    ----------
+    grid : Grid
+        Flower's way to the nodes.
+    policy : RoundPolicy
+        When a round counts.
+    report : callable
+        Called with a line of text for each thing that an operator should know.
+    traffic : Traffic
+        What went over the wire so far.
+    left_out : dict of str to str
+        Sites that were refused or lost, with the reasons.
+    """
+
+    grid: Grid
+    policy: RoundPolicy
+    report: Callable[[str], None]
+    traffic: Traffic = field(default_factory=Traffic)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def join(self, expected: int, backbone: str, split_seed: int) -> dict[int, SiteInfo]:
+        """Ask every node who it is.
+
+        Parameters
+        ----------
+        expected : int
+            Nodes to wait for; 0 for those online.
+        backbone : str
+            Fingerprint of the backbone that every site must use.
+        split_seed : int
+            Seed that every site must split by.
+
+        Returns
+        -------
+        dict of int to SiteInfo
+            By node id, in the order of the sites' names.
+
+        Raises
+        ------
+        RoundError
+            If nodes do not come, two have one name, or too few agree on the task.
+        """
+        nodes = self._wait_for_nodes(expected)
+        joined: dict[int, SiteInfo] = {}
+        refused: dict[str, str] = {}
+        messages = (self._message(RecordDict(), node, wire.JOIN) for node in nodes)
+        for asked in self._collect(messages):
+            try:
+                joined[asked.node_id] = wire.decode_site_info(asked.content())
+            except ContributionError as error:
+                refused[f"node {asked.node_id}"] = str(error)
+        joined = dict(sorted(joined.items(), key=lambda item: item[1].site))
+        names = Counter(info.site for info in joined.values())
+        name, nodes_of_name = names.most_common(1)[0] if names else ("", 0)
+        if nodes_of_name > 1:
+            raise RoundError(f"two nodes say that they are site {name}; stop one of them")
+        classes = next((info.classes for info in joined.values()), ())
+        wanted = {"backbone": backbone, "split_seed": split_seed, "classes": classes}
+        for info in joined.values():
+            problem = _disagreement(info, wanted)
+            if problem:
+                refused[info.site] = problem
+        joined = {node: info for node, info in joined.items() if info.site not in refused}
+        self._require_quorum("join", len(nodes), len(joined), refused)
+        return joined
+
+    def fit(
+        self, learner: Learner, sites: dict[int, SiteInfo]
+    ) -> tuple[State, dict[int, SiteInfo]]:
+        """Run a learner until it is done.
+
+        A site that is lost between two rounds, where the quorum allows it, leaves no trace: the
+        rounds start again without it, so that the model is exactly the pooled fit of the sites
+        returned.
+
+        Returns
+        -------
+        State, dict of int to SiteInfo
+            The learner's last state and the sites whose sums it is made of.
+
+        Raises
+        ------
+        RoundError
+            If a round ends below the quorum.
+        """
+        asked = len(sites)
+        first = state = learner.start()
+        while not state.done:
+            spec = learner.contribution_spec(state.stage)
+            content = wire.encode_state(state)
+            registered = {node: info.train for node, info in sites.items()}
+            total: Contribution | None = None
+            answered: dict[int, SiteInfo] = {}
+            for node, sums in self._sums(wire.CONTRIBUTE, content, spec, sites, registered, asked):
+                total = add(total, sums)
+                answered[node] = sites[node]
+            lost, sites = len(sites) - len(answered), answered
+            self.traffic.rounds += 1
+            if lost and state.stage != first.stage:
+                self.report("starting again without them: sums of different sites do not mix")
+                state = first
+                continue
+            if total is None or total.count == 0:
+                raise RoundError(f"round {state.stage}: no site has a training image")
+            state = learner.update(state, total)
+        return state, sites
+
+    def evaluate(self, state: State, sites: dict[int, SiteInfo]) -> dict[str, Contribution]:
+        """Ask sites for the sums of the fitted model's results on their test images.
+
+        Returns
+        -------
+        dict of str to Contribution
+            By site name; sites that were lost are missing and named in `left_out`.
+
+        Raises
+        ------
+        RoundError
+            If the round ends below the quorum.
+        """
+        spec = evaluation_spec(len(next(iter(sites.values())).classes))
+        content = wire.encode_state(state)
+        registered = {node: info.test for node, info in sites.items()}
+        replies = self._sums(wire.EVALUATE, content, spec, sites, registered, len(sites))
+        return {sites[node].site: sums for node, sums in replies}
+
+    def _sums(
+        self,
+        kind: str,
+        content: RecordDict,
+        spec: Mapping[str, ArraySpec],
+        sites: Mapping[int, SiteInfo],
+        registered: Mapping[int, int],
+        asked: int,
+    ) -> Iterator[tuple[int, Contribution]]:
+        """Yield the replies that are right, in the sites' order; then demand the quorum."""
+        refused: dict[str, str] = {}
+        answered = 0
+        for reply in self._collect(self._message(content, node, kind) for node in sites):
+            try:
+                sums = wire.decode_contribution(reply.content(), spec, registered[reply.node_id])
+            except ContributionError as error:
+                refused[sites[reply.node_id].site] = str(error)
+            else:
+                answered += 1
+                yield reply.node_id, sums
+        self._require_quorum(kind, asked, answered, refused)
+
+    def _collect(self, messages: Iterator[Message]) -> Iterator[Asked]:
+        policy = self.policy
+        for asked in collect(self.grid, messages, window=policy.window, deadline=policy.deadline):
+            if asked.reply is not None and asked.reply.has_content():
+                self.traffic.bytes_up += wire.count_bytes(asked.reply.content)
+            yield asked
+
+    def _message(self, content: RecordDict, node: int, kind: str) -> Message:
+        self.traffic.bytes_down += wire.count_bytes(content)
+        ttl = self.policy.deadline + 60.0
+        return Message(content, node, kind, group_id=str(self.traffic.rounds + 1), ttl=ttl)
+
+    def _wait_for_nodes(self, expected: int) -> list[int]:
+        end = time.monotonic() + self.policy.deadline
+        while True:
+            nodes = sorted(self.grid.get_node_ids())
+            if len(nodes) >= max(expected, 1):
+                return nodes
+            if time.monotonic() >= end:
+                raise RoundError(
+                    f"{len(nodes)} of {max(expected, 1)} sites are online after "
+                    f"{self.policy.deadline:g} s; start the others, or lower the setting sites"
+                )
+            time.sleep(_NODE_PAUSE)
+
+    def _require_quorum(
+        self, what: str, asked: int, answered: int, refused: Mapping[str, str]
+    ) -> None:
+        self.left_out.update(refused)
+        for name, problem in refused.items():
+            self.report(f"{what}: {name} left out: {problem}")
+        quorum = self.policy.quorum or asked
+        if answered < quorum or answered == 0:
+            reasons = "; ".join(f"{name}: {problem}" for name, problem in refused.items())
+            raise RoundError(
+                f"{what}: {answered} of {asked} sites count, {quorum} are needed. {reasons}"
+            )
+
+
+def _disagreement(info: SiteInfo, wanted: Mapping[str, object]) -> str:
+    """Say in what a site differs from the task, or nothing."""
+    if info.images == 0:
+        return "has no image"
+    for name, value in wanted.items():
+        mine = getattr(info, name)
+        if mine != value:
+            return f"its {name} is {mine}, the run has {value}"
+    return ""

@@ -1,0 +1,162 @@
+"""The Ray actor that holds simulated sites and answers for them with the ClientApp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+from flwr.app import Context, Message, RecordDict
+
+from client.app import make_app
+from client.site import Site, open_site
+from common.backbones import get_backbone
+from common.cohort import Cohort, load_cohort
+from common.errors import CohortError
+from common.evaluation import class_probabilities
+from common.feature_cache import FeatureCache, default_cache
+from common.model import Model
+from common.settings import RunSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SimulatedSite:
+    """A site of a simulation.
+
+    Attributes
+    ----------
+    node_id : int
+        Its Flower node.
+    name : str
+        Its name.
+    rows : ndarray of intp
+        Its images, as positions in the cohort.
+    """
+
+    node_id: int
+    name: str
+    rows: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class SitePredictions:
+    """What a simulation may see and a deployment never does.
+
+    Attributes
+    ----------
+    name : str
+        The site.
+    rows : ndarray of intp, shape (n,)
+        Its images, as positions in the cohort.
+    probabilities : ndarray of float64, shape (n, classes)
+        The model's.
+    x : ndarray of float32, shape (n, dimension)
+        Features, for the pooled oracle.
+    """
+
+    name: str
+    rows: NDArray[np.intp]
+    probabilities: NDArray[np.float64]
+    x: NDArray[np.float32]
+
+
+class SiteHost:
+    """Holds some sites; answers their messages one at a time.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        The run; `cohort` and `cache` are paths of this host's machine.
+    digest : str
+        `table_digest` of the cohort that the rows refer to.
+    """
+
+    def __init__(self, settings: RunSettings, digest: str) -> None:
+        self._settings = settings
+        self._digest = digest
+        self._sites: dict[int, Site] = {}
+        self._done: dict[int, int] = {}
+        self._app = make_app(lambda context: self._sites[context.node_id])
+
+    def open(self, sites: list[SimulatedSite]) -> list[str]:
+        """Open sites, computing the features that this machine's cache lacks.
+
+        Returns
+        -------
+        list of str
+            Unreadable images that were left out, with the reasons.
+
+        Raises
+        ------
+        DermafedError
+            If a site cannot be opened.
+        """
+        settings = self._settings
+        cohort = load_cohort(Path(settings.cohort))
+        if table_digest(cohort) != self._digest:
+            raise CohortError(f"{cohort.root}: another table than the one that was planned with")
+        backbone = get_backbone(settings.backbone)
+        cache = FeatureCache(Path(settings.cache or default_cache()), backbone)
+        for site in sites:
+
+            def progress(done: int, _total: int, node_id: int = site.node_id) -> None:
+                self._done[node_id] = done
+
+            self._sites[site.node_id] = open_site(
+                site.name,
+                cohort,
+                site.rows,
+                backbone,
+                cache,
+                split_seed=settings.split_seed,
+                skip_unreadable=settings.skip_unreadable,
+                threads=1,
+                progress=progress,
+            )
+        return [problem for site in self._sites.values() for problem in site.unreadable]
+
+    @ray.method(concurrency_group="watch")
+    def images_done(self) -> int:
+        """Count the images whose features are there, while `open` runs."""
+        return sum(self._done.values())
+
+    def answer(self, message: Message) -> Message:
+        """Answer a message with the ClientApp, as the node that it is for."""
+        node_id = message.metadata.dst_node_id
+        context = Context(
+            run_id=message.metadata.run_id,
+            node_id=node_id,
+            node_config={},
+            state=RecordDict(),
+            run_config=self._settings.run_config(),
+        )
+        return self._app(message, context)
+
+    def predict(self, model: Model) -> list[SitePredictions]:
+        """Apply the model to every image of every site here."""
+        head, classes = model.head(), model.description.classes
+        return [
+            SitePredictions(s.name, s.rows, class_probabilities(head, classes, s.x), s.x)
+            for s in self._sites.values()
+        ]
+
+
+def table_digest(cohort: Cohort) -> str:
+    """Identify a cohort's table: images, labels, sites and lesions, in order."""
+    digest = blake2b(digest_size=16)
+    for column in (cohort.image_id, cohort.y, cohort.site, cohort.group):
+        digest.update("\n".join(map(str, column.tolist())).encode())
+    return digest.hexdigest()
+
+
+def start_hosts(count: int, settings: RunSettings, digest: str) -> list[Any]:
+    """Start hosts, a core each, spread over the cluster."""
+    as_actor: Any = ray.remote(num_cpus=1, concurrency_groups={"watch": 1})  # type: ignore[call-overload]
+    spread = as_actor(SiteHost).options(scheduling_strategy="SPREAD")
+    return [spread.remote(settings, digest) for _ in range(count)]
