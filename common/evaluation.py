@@ -12,7 +12,7 @@ from common.learners.base import ArraySpec, Contribution
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from common.heads import LinearHead
+    from common.learners.linear_head import LinearHead
 
 # One-versus-rest scores are counted in bins of this width; see `binned_macro_auc`.
 SCORE_BINS = 1024

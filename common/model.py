@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from common.errors import ContributionError, RunFolderError
-from common.heads import LinearHead
 from common.learners import make_learner
 from common.learners.base import Arrays, Problem, State, check_arrays
+from common.learners.linear_head import LinearHead
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
 FITTED = "fitted"

@@ -105,6 +105,7 @@ def simulate(settings: RunSettings, *, ray_address: str | None, display: Display
             cohort, partition = plan or _get(ray.remote(_plan).remote(settings))
             clock.phase("features")
             hosts = _open_sites(cohort, partition, settings, cpus, display)
+            machines = len(set(_get([host.machine.remote() for host in set(hosts.values())])))
             clock.phase("federate")
             result = _federate(hosts, settings, folder)
             clock.phase("predict")
@@ -119,6 +120,7 @@ def simulate(settings: RunSettings, *, ray_address: str | None, display: Display
         clock.phase("write")
         result["test"] = _test(cohort, predictions, result["test"])
         result["cohort"] = _describe(cohort, predictions)
+        result["machines"] = machines
         result["partition"]["spec"] = settings.partition
         write_predictions(folder / PREDICTIONS_FILE, cohort, predictions)
         # The federation's own phases (join, learn, evaluate) lie within "federate".

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
 }
+
+_CONNECT_SECONDS = 5.0
 
 
 @contextmanager
@@ -34,13 +37,19 @@ def ray_session(address: str | None) -> Iterator[int]:
     SettingsError
         If the cluster cannot be reached.
     """
+    if address is not None:
+        _require_listener(address)
     os.environ.update(QUIET)
+    # The ServerApp's lines for an operator; a simulation shows the same in its own way.
+    logging.getLogger("flwr").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # Ray's start-up leaves log files open; that is its affair.
         warnings.simplefilter("ignore", ResourceWarning)
         try:
             if address is None:
+                # "local": never a cluster that happens to run on this machine.
                 ray.init(
+                    "local",
                     num_cpus=cores(),
                     include_dashboard=False,
                     log_to_driver=False,
@@ -49,12 +58,23 @@ def ray_session(address: str | None) -> Iterator[int]:
             else:
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise SettingsError(
-                f"--ray-address {address}: no Ray cluster can be joined there ({error}); "
-                "run the command on a machine of the cluster, or start one with `ray start --head`"
-            ) from error
+            where = "here" if address is None else f"at --ray-address {address}"
+            raise SettingsError(f"Ray does not start {where}: {error}") from error
         try:
             resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
             yield max(1, int(resources.get("CPU", 1)))
         finally:
             ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Refuse an address where nobody listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS):
+            return
+    except (OSError, ValueError, OverflowError) as error:
+        raise SettingsError(
+            f"--ray-address {address}: no Ray cluster answers there ({error}); give HOST:PORT of "
+            "one that this machine belongs to, as `ray start --head` prints it"
+        ) from error

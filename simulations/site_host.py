@@ -121,6 +121,10 @@ class SiteHost:
             )
         return [problem for site in self._sites.values() for problem in site.unreadable]
 
+    def machine(self) -> str:
+        """Tell which node of the cluster this host runs on."""
+        return str(ray.get_runtime_context().get_node_id())
+
     @ray.method(concurrency_group="watch")
     def images_done(self) -> int:
         """Count the images whose features are there, while `open` runs."""

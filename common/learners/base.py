@@ -21,7 +21,7 @@ from common.errors import ContributionError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from common.heads import LinearHead
+    from common.learners.linear_head import LinearHead
 
 Arrays = Mapping[str, "NDArray[Any]"]
 

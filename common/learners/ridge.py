@@ -17,9 +17,9 @@ from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dtpttr, dtrttp
 
 from common.errors import ContributionError, SettingsError
-from common.heads import LinearHead
 from common.learners.base import ArraySpec, Contribution, Problem, SiteData, State
 from common.learners.class_counts import ClassCounts, balanced_weights
+from common.learners.linear_head import LinearHead
 from common.learners.moments import Moments
 from common.learners.standardisation import Standardisation
 from common.one_thread import one_blas_thread

@@ -1,0 +1,34 @@
+# Everything is set up by the first target that needs it, in .venv; nothing else is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint benchmarks clean
+
+demo: $(READY)  ## four hospitals, one exact head, on the embedded synthetic cohort
+	$(BIN)/dermafed simulate --out runs/demo --overwrite
+
+test: $(READY)  ## the default tests, under ten minutes
+	$(BIN)/pytest
+
+test-slow: $(READY)  ## the slow ones
+	$(BIN)/pytest -m slow
+
+lint: $(READY)  ## ruff and mypy, strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: $(READY)  ## speed against named references, written to benchmarks/results
+	$(BIN)/python -m benchmarks.extraction
+	$(BIN)/python -m benchmarks.simulation_overhead
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[simulation,dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,184 @@
+"""The main job, as users run it: against a pooled fit that shares no code with it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+SITES = ("rosendahl", "vidir_modern", "vidir_molemax", "vienna_dias")
+
+
+def read_predictions(run: Path) -> list[dict[str, str]]:
+    with (run / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def probabilities(rows: list[dict[str, str]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([[float(row[f"p_{name}"]) for name in CLASSES] for row in rows])
+
+
+def read_result(run: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    return result
+
+
+@pytest.fixture(scope="module")
+def exported(dermafed: Any, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    out = tmp_path_factory.mktemp("features") / "features.npz"
+    done = dermafed("features", cohort, "--out", out)
+    assert done.returncode == 0, done.stderr
+    with np.load(out, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@pytest.fixture(scope="module")
+def pooled(exported: Any) -> tuple[StandardScaler, RidgeClassifier]:
+    train = exported["split"] == "train"
+    x = exported["x"].astype(np.float64)
+    scaler = StandardScaler().fit(x[train])
+    ridge = RidgeClassifier(alpha=float(train.sum()), class_weight="balanced")
+    return scaler, ridge.fit(scaler.transform(x[train]), exported["y"][train])
+
+
+def test_exported_features_have_the_documented_arrays(exported: Any) -> None:
+    assert set(exported) == {"image_id", "x", "site", "y", "split", "group"}
+    assert exported["x"].dtype == np.float32
+    assert exported["x"].shape == (240, 1280)
+    assert set(exported["y"]) <= set(CLASSES)
+    assert exported["image_id"].dtype.kind == "U"
+
+
+@pytest.mark.parametrize("partition", ["site", "iid:7", "dirichlet:0.1:20"])
+def test_the_model_is_the_pooled_ridge_of_scikit_learn_whatever_the_partition(
+    partition: str,
+    pooled: tuple[StandardScaler, RidgeClassifier],
+    exported: Any,
+    site_run: tuple[Path, Any],
+    dermafed: Any,
+    cohort: Path,
+    tmp_path: Path,
+) -> None:
+    run = site_run[0]
+    if partition != "site":
+        run = tmp_path / "run"
+        done = dermafed("simulate", cohort, "--partition", partition, "--out", run)
+        assert done.returncode == 0, done.stderr
+    scaler, ridge = pooled
+    model = load_file(run / "model.safetensors")
+    present = [CLASSES.index(name) for name in ridge.classes_]
+    error = np.linalg.norm(model["coef"][present] - ridge.coef_) / np.linalg.norm(ridge.coef_)
+    assert error <= 1e-8
+    np.testing.assert_allclose(model["intercept"][present], ridge.intercept_, atol=1e-9)
+    np.testing.assert_allclose(model["mean"], scaler.mean_, rtol=1e-10, atol=1e-12)
+    rows = {row["image_id"]: row for row in read_predictions(run)}
+    wanted = ridge.predict(scaler.transform(exported["x"].astype(np.float64)))
+    assert [rows[name]["y_pred"] for name in exported["image_id"]] == list(wanted)
+
+
+def test_the_result_has_the_documented_keys_and_says_what_the_oracle_says(
+    site_run: tuple[Path, Any],
+) -> None:
+    result = read_result(site_run[0])
+    assert {"config", "rounds", "bytes_up", "bytes_down", "seconds", "partition"} <= set(result)
+    assert {"test", "oracle", "versions"} <= set(result)
+    assert result["rounds"] == 2
+    assert result["partition"]["sites"] == 4
+    assert sum(result["partition"]["images"].values()) == 240
+    assert tuple(result["test"]["sites"]) == SITES
+    for metrics in (result["test"]["pooled"], result["oracle"]["pooled"]):
+        assert {"n", "balanced_accuracy", "accuracy", "macro_auc"} <= set(metrics)
+    assert result["oracle"]["relative_coefficient_error"] <= 1e-8
+    assert result["oracle"]["predictions_that_differ"] == 0
+    # Two packed Gram matrices' worth of float64 a site is the bulk of what goes up.
+    assert result["bytes_up"] > 4 * 1280 * 1281 / 2 * 8
+
+
+def test_the_metrics_are_those_of_scikit_learn_on_the_predictions(
+    site_run: tuple[Path, Any],
+) -> None:
+    result = read_result(site_run[0])
+    rows = [row for row in read_predictions(site_run[0]) if row["split"] == "test"]
+    for name, metrics in [("all", result["test"]["pooled"]), *result["test"]["sites"].items()]:
+        of_site = [row for row in rows if name in ("all", row["site"])]
+        truth = [row["y_true"] for row in of_site]
+        predicted = [row["y_pred"] for row in of_site]
+        assert metrics["n"] == len(of_site)
+        assert metrics["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+        recalls = [
+            np.mean([p == label for t, p in zip(truth, predicted, strict=True) if t == label])
+            for label in set(truth)
+        ]
+        assert metrics["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+        assert set(metrics["classes_absent"]) == set(CLASSES) - set(truth)
+        p = probabilities(of_site)
+        aucs = [
+            roc_auc_score([t == label for t in truth], p[:, CLASSES.index(label)])
+            for label in set(truth)
+            if len(set(truth)) > 1
+        ]
+        assert metrics["macro_auc"] == pytest.approx(np.mean(aucs))
+    pooled = result["test"]["pooled"]
+    truth = [row["y_true"] for row in rows]
+    predicted = [row["y_pred"] for row in rows]
+    if not pooled["classes_absent"]:
+        assert pooled["balanced_accuracy"] == pytest.approx(
+            balanced_accuracy_score(truth, predicted)
+        )
+    assert abs(pooled["macro_auc"] - pooled["macro_auc_from_sums"]) < 1e-3
+
+
+def test_predictions_have_one_row_for_every_image_of_the_cohort(
+    site_run: tuple[Path, Any], cohort: Path, exported: Any
+) -> None:
+    rows = read_predictions(site_run[0])
+    with (cohort / "HAM10000_metadata.csv").open(encoding="utf-8", newline="") as stream:
+        table = {row["image_id"]: row for row in csv.DictReader(stream)}
+    assert [row["image_id"] for row in rows] == list(table)
+    assert list(rows[0]) == [
+        *("image_id", "lesion_id", "site", "client", "split", "y_true", "y_pred"),
+        *(f"p_{name}" for name in CLASSES),
+    ]
+    split = dict(zip(exported["image_id"], exported["split"], strict=True))
+    for row in rows:
+        official = table[row["image_id"]]
+        assert (row["lesion_id"], row["y_true"]) == (official["lesion_id"], official["dx"])
+        assert row["site"] == row["client"] == official["dataset"]
+        assert row["split"] == split[row["image_id"]]
+    np.testing.assert_allclose(probabilities(rows).sum(axis=1), 1.0, rtol=1e-12)
+
+
+def test_what_is_printed_shows_the_sites_the_oracle_and_the_cost(
+    site_run: tuple[Path, Any],
+) -> None:
+    printed = site_run[1].stdout
+    for name in (*SITES, "all sites", "pooled oracle", "2 rounds", "MiB up", str(site_run[0])):
+        assert name in printed
+
+
+def test_predict_gives_new_images_what_the_run_gave_them(
+    site_run: tuple[Path, Any], dermafed: Any, cohort: Path, tmp_path: Path
+) -> None:
+    rows = {row["image_id"]: row for row in read_predictions(site_run[0])}
+    one = sorted((cohort / "images").iterdir())[5]
+    out = tmp_path / "predicted.csv"
+    done = dermafed("predict", site_run[0], cohort / "images", one, "--out", out)
+    assert done.returncode == 0, done.stderr
+    with out.open(encoding="utf-8", newline="") as stream:
+        predicted = list(csv.DictReader(stream))
+    assert list(predicted[0]) == ["image_id", "y_pred", *(f"p_{name}" for name in CLASSES)]
+    assert len(predicted) == len(rows) + 1
+    assert predicted[-1]["image_id"] == one.stem
+    for row in predicted:
+        assert row["y_pred"] == rows[row["image_id"]]["y_pred"]
+    in_order = [rows[row["image_id"]] for row in predicted]
+    np.testing.assert_allclose(probabilities(predicted), probabilities(in_order), atol=1e-12)
