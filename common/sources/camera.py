@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from common.sources.morphology import SIDE, Lesion, noise
+from common.sources.canvas import SIDE, Lesion, noise
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -78,6 +78,7 @@ class Camera:
     quality: int
 
 
+# fmt: off
 CAMERAS: Mapping[str, Camera] = {
     # A private practice in Queensland: sharp, warm, hairy, with gel.
     "rosendahl": Camera(
@@ -104,11 +105,10 @@ CAMERAS: Mapping[str, Camera] = {
         vignette=0.40, circle=0.75, hair=0.25, ruler=0.30, bubbles=0.30, glare=0.1, quality=85,
     ),
 }
+# fmt: on
 
 
-def photograph(
-    lesion: Lesion, camera: Camera, rng: Generator
-) -> tuple[Image.Image, Image.Image]:
+def photograph(lesion: Lesion, camera: Camera, rng: Generator) -> tuple[Image.Image, Image.Image]:
     """Take one picture.
 
     Parameters
@@ -127,14 +127,17 @@ def photograph(
     """
     frame = _framing(camera, rng)
     size, how = (WIDTH, HEIGHT), Image.Transform.AFFINE
-    drawn = np.asarray(
-        lesion.picture.transform(size, how, frame, Image.Resampling.BILINEAR), dtype=np.float32
-    )
+    drawn = lesion.picture.transform(size, how, frame, Image.Resampling.BILINEAR)
     mask = lesion.mask.transform(size, how, frame, Image.Resampling.NEAREST)
     texture = 1.0 + 0.03 * noise(rng, 4, WIDTH, HEIGHT) + 0.02 * noise(rng, 70, WIDTH, HEIGHT)
-    scene = lesion.skin * texture[..., None] * np.float32(255)
-    scene += drawn[..., 3:] * np.float32(1 / 255) * (drawn[..., :3] - scene)
-    picture = _in_front(Image.fromarray(_bytes(scene)), camera, rng)
+    red, green, blue, opaque = (np.asarray(band, dtype=np.float32) for band in drawn.split())
+    opaque = opaque * np.float32(1 / 255)
+    scene = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    # One colour at a time: whole planes are several times as fast as rows of three.
+    for c, band in enumerate((red, green, blue)):
+        skin = texture * (lesion.skin[c] * np.float32(255))
+        scene[..., c] = np.clip(skin + opaque * (band - skin), 0.0, 255.0)
+    picture = _in_front(Image.fromarray(scene), camera, rng)
     picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(*camera.blur)))
     if camera.resolution < 1.0:
         fewer = (round(WIDTH * camera.resolution), round(HEIGHT * camera.resolution))
@@ -152,10 +155,6 @@ def _framing(camera: Camera, rng: Generator) -> tuple[float, float, float, float
     column, row = np.array([WIDTH, HEIGHT]) / 2 + rng.normal(0.0, 9.0, 2)
     middle = SIDE / 2
     return (a, b, middle - a * column - b * row, d, e, middle - d * column - e * row)
-
-
-def _bytes(values: Plane) -> NDArray[np.uint8]:
-    return np.clip(values, 0.0, 255.0).astype(np.uint8)
 
 
 def _in_front(picture: Image.Image, camera: Camera, rng: Generator) -> Image.Image:
@@ -201,26 +200,29 @@ def _radius() -> Plane:
     """Distance from the middle, 1 at the ends of the longer side."""
     x = np.linspace(-1, 1, WIDTH, dtype=np.float32)
     y = np.linspace(-1, 1, HEIGHT, dtype=np.float32) * np.float32(HEIGHT / WIDTH)
-    return np.hypot(*np.meshgrid(x, y))
+    columns, rows = np.meshgrid(x, y)
+    distance: Plane = np.hypot(columns, rows)
+    return distance
 
 
 def _expose(picture: Image.Image, camera: Camera, rng: Generator) -> NDArray[np.uint8]:
     """Turn light into the file's colours: vignette, cast, tone curve, haze, grain."""
-    light = np.asarray(picture, dtype=np.float32) * np.float32(1 / 255)
     gain = np.array(camera.gain) * rng.normal(1.0, camera.unsteady, 3)
     gain *= rng.normal(1.0, 1.5 * camera.unsteady)
-    grey = light @ _GREY_WEIGHTS
-    light = grey[..., None] + np.float32(camera.saturation) * (light - grey[..., None])
-    shade = 1.0 - camera.vignette * rng.uniform(0.6, 1.2) * _radius() ** 2
-    light = light * (shade[..., None] * gain.astype(np.float32))
-    if camera.gamma != 1.0:
-        light = np.maximum(light, 0.0) ** np.float32(camera.gamma)
-    light = light * np.float32(1.0 - camera.haze) + np.float32(0.6 * camera.haze)
-    speckle = np.float32(camera.grain) * rng.standard_normal(grey.shape, dtype=np.float32)
+    shade = 1.0 - np.float32(camera.vignette * rng.uniform(0.6, 1.2)) * _radius() ** 2
+    speckle = np.float32(camera.grain) * rng.standard_normal(shade.shape, dtype=np.float32)
     if camera.interlace:
         speckle[::2] += np.float32(camera.interlace)
-    light += speckle[..., None]
+    edge = np.ones_like(shade)
     if rng.random() < camera.circle:
-        edge = np.float32(rng.uniform(0.80, 1.1))
-        light *= np.clip((edge - _radius()) * 25.0, 0.02, 1.0)[..., None]
-    return _bytes(light * 255.0)
+        edge = np.clip((np.float32(rng.uniform(0.80, 1.1)) - _radius()) * 25.0, 0.02, 1.0)
+
+    bands = [np.asarray(band, dtype=np.float32) / np.float32(255) for band in picture.split()]
+    grey = sum(weight * band for weight, band in zip(_GREY_WEIGHTS, bands, strict=True))
+    exposed = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for c, band in enumerate(bands):
+        light = grey + np.float32(camera.saturation) * (band - grey)
+        light = np.maximum(light * (shade * np.float32(gain[c])), 0.0) ** np.float32(camera.gamma)
+        light = light * np.float32(1.0 - camera.haze) + np.float32(0.6 * camera.haze) + speckle
+        exposed[..., c] = np.clip(light * edge * 255.0, 0.0, 255.0)
+    return exposed

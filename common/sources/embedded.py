@@ -9,6 +9,8 @@ from common.errors import SourceError
 from common.sources.synthetic import write_synthetic
 
 IMAGES, SEED = 800, 0
+# Raised whenever the same seed would draw other pictures, so that no kept folder is stale.
+DRAWING = 1
 
 
 def embedded_cohort(cache: Path, progress: Callable[[int, int], None]) -> Path:
@@ -26,7 +28,7 @@ def embedded_cohort(cache: Path, progress: Callable[[int, int], None]) -> Path:
     SourceError
         If it cannot be written.
     """
-    folder = cache / f"synthetic-{IMAGES}-{SEED}"
+    folder = cache / f"synthetic-{IMAGES}-{SEED}-v{DRAWING}"
     if folder.is_dir():
         return folder
     try:

@@ -179,15 +179,10 @@ def _write(folder: Path, images: int, seed: int, progress: Callable[[int, int], 
     image_ids = [f"SYN_{number:07d}" for number in range(1, images + 1)]
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
-    rows = [
-        (case.lesion_id, image_id, case.dx, case.dx_type, case.age, case.sex, case.localization, p)
-        for image_id, case, p in zip(
-            image_ids, (p.case for p in pictures), (p.site for p in pictures), strict=True
-        )
-    ]
+    rows = [_row(image_id, picture) for image_id, picture in zip(image_ids, pictures, strict=True)]
     _write_table(folder / "HAM10000_metadata.csv", _COLUMNS, rows)
-    first = {p.case.lesion_id: image_ids[i] for i, p in reversed(list(enumerate(pictures)))}
-    pairs = [(first[a], first[b], "same lesion") for a, b in twins]
+    shown = {p.case.lesion_id: name for name, p in zip(image_ids, pictures, strict=True)}
+    pairs = [(shown[a], shown[b], "same lesion") for a, b in twins]
     _write_table(folder / "duplicate_pairs.csv", ("image_a", "image_b", "kind"), pairs)
 
     by_drawing: dict[int, list[int]] = {}
@@ -200,12 +195,19 @@ def _write(folder: Path, images: int, seed: int, progress: Callable[[int, int], 
         for index in indices:
             camera = CAMERAS[pictures[index].site]
             rng = np.random.default_rng([seed, 2, index])
-            picture, mask = photograph(lesion, camera, rng)
+            image, mask = photograph(lesion, camera, rng)
             name = image_ids[index]
-            picture.save(folder / "images" / f"{name}.jpg", quality=camera.quality)
+            image.save(folder / "images" / f"{name}.jpg", quality=camera.quality)
             mask.save(folder / "masks" / f"{name}_segmentation.png", compress_level=1)
             done += 1
             progress(done, images)
+
+
+def _row(image_id: str, picture: _Picture) -> tuple[str, ...]:
+    """Give the picture's values of `_COLUMNS`."""
+    case = picture.case
+    person = (case.age, case.sex, case.localization)
+    return (case.lesion_id, image_id, case.dx, case.dx_type, *person, picture.site)
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -268,9 +270,7 @@ def _dx_type(dx: str, site: str, rng: Generator) -> str:
 def _singles(pictures: list[_Picture], site: str, rng: Generator) -> list[int]:
     """List, shuffled, the pictures of a site that are the only one of their lesion."""
     count = Counter(p.case.lesion_id for p in pictures)
-    alone = [
-        i for i, p in enumerate(pictures) if p.site == site and count[p.case.lesion_id] == 1
-    ]
+    alone = [i for i, p in enumerate(pictures) if p.site == site and count[p.case.lesion_id] == 1]
     return [alone[k] for k in rng.permutation(len(alone)).tolist()]
 
 
@@ -285,9 +285,7 @@ def _send_to_second_site(pictures: list[_Picture], count: int, rng: Generator) -
             pictures[old] = replace(pictures[old], case=pictures[match].case)
 
 
-def _give_second_ids(
-    pictures: list[_Picture], count: int, rng: Generator
-) -> list[tuple[str, str]]:
+def _give_second_ids(pictures: list[_Picture], count: int, rng: Generator) -> list[tuple[str, str]]:
     """Let some lesions be drawn as another of their site and class: one lesion, two ids."""
     naevi = [i for i in _singles(pictures, "vidir_molemax", rng) if pictures[i].case.dx == "nv"]
     twins = []

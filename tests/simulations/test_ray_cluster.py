@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,9 +50,17 @@ def cluster(shared_cache: Path, tmp_path: Path) -> Iterator[str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
+    # Not in Ray's usual folder, where every later Ray program would find the address; and short,
+    # since the path of a socket is.
+    folder = tempfile.mkdtemp(prefix="ray-")
     common = ["--num-cpus=1", "--disable-usage-stats", "--block", "--object-store-memory=200000000"]
     roles = [
-        ["--head", f"--port={address.split(':')[1]}", "--include-dashboard=false"],
+        [
+            "--head",
+            f"--port={address.split(':')[1]}",
+            "--include-dashboard=false",
+            f"--temp-dir={folder}",
+        ],
         [f"--address={address}"],
     ]
     nodes = []
@@ -66,6 +76,7 @@ def cluster(shared_cache: Path, tmp_path: Path) -> Iterator[str]:
             node.terminate()
         for node in nodes:
             node.wait(timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for_nodes(address: str, count: int, environment: dict[str, str]) -> None:
