@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from common.errors import DermafedError
 
 COMMANDS = "dermafed.commands"
+INTERRUPTED = 130
 
 # Flower and Ray report to their makers unless told not to; it is set before either is imported.
 NO_TELEMETRY = {
@@ -74,12 +75,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except DermafedError as error:
         _fail(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
-        _fail(
-            "interrupted; features made so far are kept, the same command goes on from there", 130
-        )
+        outcome = INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
+    # Typer, too, turns Ctrl-C into this code, without a word.
+    if outcome == INTERRUPTED:
+        _fail(
+            "interrupted; features made so far are kept, the same command goes on from there",
+            INTERRUPTED,
+        )
     raise SystemExit(outcome if isinstance(outcome, int) else 0)
 
 
@@ -89,5 +94,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"dermafed: {message}\n")
+    line = " ".join(message.split("\n"))
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    sys.stderr.write(f"dermafed: {shown}\n")
     raise SystemExit(code)

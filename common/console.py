@@ -23,7 +23,7 @@ _UNBROKEN = 10_000
 
 def output() -> Console:
     """Make the console of standard output."""
-    return Console() if sys.stdout.isatty() else Console(width=100)
+    return Console() if sys.stdout.isatty() else Console(width=200)
 
 
 def messages() -> Console:

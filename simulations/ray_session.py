@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import warnings
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def ray_session(address: str | None) -> Iterator[int]:
     os.environ.update(QUIET)
     # The ServerApp's lines for an operator; a simulation shows the same in its own way.
     logging.getLogger("flwr").setLevel(logging.ERROR)
+    on_terminate = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings():
         # Ray's start-up leaves log files open; that is its affair.
         warnings.simplefilter("ignore", ResourceWarning)
@@ -60,6 +62,8 @@ def ray_session(address: str | None) -> Iterator[int]:
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = "here" if address is None else f"at --ray-address {address}"
             raise SettingsError(f"Ray does not start {where}: {error}") from error
+        # Ray replaces the program's own answer to SIGTERM.
+        signal.signal(signal.SIGTERM, on_terminate)
         try:
             resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
             yield max(1, int(resources.get("CPU", 1)))

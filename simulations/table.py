@@ -26,8 +26,8 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
         title=f"{config['learner']} over {partition['sites']} sites ({partition['spec']})",
         title_justify="left",
     )
-    table.add_column("test images of")
-    for name in ("images", "lesions", "test", "balanced accuracy", "AUC"):
+    table.add_column("test images of", no_wrap=True)
+    for name in ("images", "lesions", "test", "classes", "balanced accuracy", "AUC"):
         table.add_column(name, justify="right")
     cohort = result["cohort"]["sites"]
     for name, metrics in result["test"]["sites"].items():
@@ -43,18 +43,12 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
             f"{result['rounds']} rounds, {_mib(result['bytes_up'])} up, "
             f"{_mib(result['bytes_down'])} down, {seconds:.1f} s"
         ),
+        "balanced accuracy and AUC are means over the classes that a row has test images of",
         (
             f"against the oracle: {oracle['relative_coefficient_error']:.1e} relative difference "
             f"of coefficients, {oracle['predictions_that_differ']} predictions differ"
         ),
     ]
-    absent = [
-        f"{name} lacks {', '.join(metrics['classes_absent'])}"
-        for name, metrics in result["test"]["sites"].items()
-        if metrics["classes_absent"]
-    ]
-    if absent:
-        lines.append(f"classes without a test image are left out of a mean: {'; '.join(absent)}")
     lines.append(f"run folder: {run}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
@@ -64,8 +58,14 @@ def _counts(counts: dict[str, Any]) -> tuple[str, str]:
     return f"{counts['images']:,}", f"{counts['lesions']:,}"
 
 
-def _metrics(metrics: dict[str, Any]) -> tuple[str, str, str]:
-    return f"{metrics['n']:,}", _score(metrics["balanced_accuracy"]), _score(metrics["macro_auc"])
+def _metrics(metrics: dict[str, Any]) -> tuple[str, ...]:
+    classes = len(metrics["confusion"])
+    return (
+        f"{metrics['n']:,}",
+        f"{classes - len(metrics['classes_absent'])} of {classes}",
+        _score(metrics["balanced_accuracy"]),
+        _score(metrics["macro_auc"]),
+    )
 
 
 def _score(value: float | None) -> str:

@@ -18,6 +18,8 @@ from common.features import cores
 from common.split import Split, split_groups
 
 app = typer.Typer(
+    name="data",
+    add_completion=False,
     no_args_is_help=True,
     help="Fetch, check or draw a cohort.",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -126,7 +128,7 @@ def _unreadable(cohort: Cohort) -> list[str]:
 
 def _summary(cohort: Cohort, split_seed: int) -> Table:
     table = Table(title=cohort.name, title_justify="left")
-    table.add_column("site")
+    table.add_column("site", no_wrap=True)
     split = split_groups(split_seed, cohort.group)
     parts = [part.value for part in Split]
     for name in ("images", "lesions", *cohort.classes, *parts):

@@ -39,7 +39,7 @@ def dermafed(shared_cache: Path) -> Dermafed:
             [script, *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=900,
             check=False,
             env={**os.environ, "DERMAFED_CACHE": str(shared_cache), **environment},
         )
