@@ -19,8 +19,9 @@ from common.settings import RunSettings
 def site_of_node(context: Context) -> Site:
     """Open the site of a node.
 
-    A real site's node configuration names ``cohort`` (its own folder) and ``site``. A simulated
-    node has Flower's ``partition-id`` and ``num-partitions``, and shares the run's cohort.
+    A real site's node configuration names ``cohort`` (its own folder) and ``site``, and a run can
+    then name no other. A simulated node has Flower's ``partition-id`` and ``num-partitions``
+    instead, and shares the run's cohort.
 
     Raises
     ------
@@ -29,7 +30,8 @@ def site_of_node(context: Context) -> Site:
     """
     settings = RunSettings.from_run_config(context.run_config)
     node = context.node_config
-    if "partition-id" in node:
+    simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
+    if simulated:
         if not settings.cohort:
             raise SettingsError("run setting cohort: give the cohort's folder, an absolute path")
         cohort = load_cohort(Path(settings.cohort))
@@ -40,6 +42,8 @@ def site_of_node(context: Context) -> Site:
                 f"partition {settings.partition} has {len(partition.names)} sites, but {nodes} "
                 f"nodes run; start with num-supernodes={len(partition.names)}"
             )
+        if not 0 <= index < nodes:
+            raise SettingsError(f"node configuration partition-id: {index} of {nodes} nodes")
         name, rows = partition.names[index], partition.rows[index]
     else:
         if "cohort" not in node or "site" not in node:
@@ -52,7 +56,7 @@ def site_of_node(context: Context) -> Site:
             rows = np.flatnonzero(cohort.site == name)
     backbone = get_backbone(settings.backbone)
     # A real site's cache is its own affair, as its cohort is.
-    folder = node.get("cache") or ("partition-id" in node and settings.cache) or default_cache()
+    folder = node.get("cache") or (simulated and settings.cache) or default_cache()
     return open_site(
         name,
         cohort,

@@ -47,7 +47,7 @@ class RunSettings(BaseModel):
     quorum : int
         Sites that must answer each round; 0 for every site asked.
     deadline : float
-        Seconds that a round may take.
+        Seconds that a site may take to answer, and that nodes may take to come online.
     window : int
         Messages in flight or waiting to be added, at most.
     minimum_count : int

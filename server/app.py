@@ -13,7 +13,8 @@ from common.run_folder import new_run_folder
 from common.settings import RunSettings
 from server.federation import run_federation
 
-_LOG = logging.getLogger(__name__)
+# A child of Flower's own logger, so that the lines reach `flwr log`.
+_LOG = logging.getLogger("flwr.dermafed")
 
 app = ServerApp()
 

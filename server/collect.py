@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,7 @@ class Asked:
     reply: Message | None = None
     problem: str = ""
     message_id: str = field(default="", repr=False)
+    given_up_at: float = field(default=math.inf, repr=False)
 
     def content(self) -> RecordDict:
         """Give the reply's content.
@@ -65,7 +67,9 @@ def collect(
     window : int
         Messages in flight or waiting, at most.
     deadline : float
-        Seconds after which a node that has not answered is given up.
+        Seconds after its message was sent at which a node that has not answered is given up. Each
+        node has its own, so that a silent one that holds the window up costs no other its turn;
+        with more nodes than the window, all of it may thus take several deadlines.
 
     Yields
     ------
@@ -73,7 +77,6 @@ def collect(
         With a reply or a problem. A reply that nobody asked for, comes twice or comes from
         another node is never yielded.
     """
-    end = time.monotonic() + deadline
     waiting: deque[Asked] = deque()
     pause = _FIRST_PAUSE
     upcoming = iter(messages)
@@ -85,6 +88,7 @@ def collect(
                 exhausted = True
             else:
                 waiting.append(_push(grid, message))
+                waiting[-1].given_up_at = time.monotonic() + deadline
         if not waiting:
             return
         if not _pull(grid, waiting):
@@ -92,10 +96,10 @@ def collect(
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         else:
             pause = _FIRST_PAUSE
-        if time.monotonic() >= end:
-            for asked in waiting:
-                if asked.reply is None and not asked.problem:
-                    asked.problem = f"no reply within {deadline:g} s"
+        now = time.monotonic()
+        for asked in waiting:
+            if asked.reply is None and not asked.problem and now >= asked.given_up_at:
+                asked.problem = f"no reply within {deadline:g} s"
         while waiting and (waiting[0].reply is not None or waiting[0].problem):
             yield waiting.popleft()
 

@@ -23,6 +23,7 @@ from common.site_info import SiteInfo
 from server.collect import Asked, collect
 
 _NODE_PAUSE = 0.1
+_MAX_PROBLEM = 300
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RoundPolicy:
     quorum : int
         Sites that must answer; 0 for every site asked.
     deadline : float
-        Seconds that a round may take.
+        Seconds that a site may take to answer, and that nodes may take to come online.
     window : int
         Messages in flight or waiting to be added, at most.
     """
@@ -115,18 +116,20 @@ class SumStrategy:
             try:
                 joined[asked.node_id] = wire.decode_site_info(asked.content())
             except ContributionError as error:
-                refused[f"node {asked.node_id}"] = str(error)
+                refused[f"node {asked.node_id}"] = _one_line(error)
         joined = dict(sorted(joined.items(), key=lambda item: item[1].site))
-        names = Counter(info.site for info in joined.values())
-        name, nodes_of_name = names.most_common(1)[0] if names else ("", 0)
-        if nodes_of_name > 1:
-            raise RoundError(f"two nodes say that they are site {name}; stop one of them")
-        classes = next((info.classes for info in joined.values()), ())
-        wanted = {"backbone": backbone, "split_seed": split_seed, "classes": classes}
+        _refuse_doubles(joined)
+        # The task is what most sites say, so that no single site can turn the others out.
+        classes = Counter(info.classes for info in joined.values()).most_common(1)
+        wanted = {
+            "backbone": backbone,
+            "split_seed": split_seed,
+            "classes": classes[0][0] if classes else (),
+        }
         for info in joined.values():
             problem = _disagreement(info, wanted)
             if problem:
-                refused[info.site] = problem
+                refused[info.site] = _one_line(problem)
         joined = {node: info for node, info in joined.items() if info.site not in refused}
         self._require_quorum("join", len(nodes), len(joined), refused)
         return joined
@@ -149,6 +152,8 @@ class SumStrategy:
         ------
         RoundError
             If a round ends below the quorum.
+        ContributionError
+            If the sums make no model.
         """
         asked = len(sites)
         first = state = learner.start()
@@ -207,7 +212,7 @@ class SumStrategy:
             try:
                 sums = wire.decode_contribution(reply.content(), spec, registered[reply.node_id])
             except ContributionError as error:
-                refused[sites[reply.node_id].site] = str(error)
+                refused[sites[reply.node_id].site] = _one_line(error)
             else:
                 answered += 1
                 yield reply.node_id, sums
@@ -217,7 +222,11 @@ class SumStrategy:
         policy = self.policy
         for asked in collect(self.grid, messages, window=policy.window, deadline=policy.deadline):
             if asked.reply is not None and asked.reply.has_content():
-                self.traffic.bytes_up += wire.count_bytes(asked.reply.content)
+                try:
+                    self.traffic.bytes_up += wire.count_bytes(asked.reply.content)
+                except ValueError:
+                    # Flower cannot count an empty text, and no right reply holds one.
+                    asked.reply, asked.problem = None, "the reply holds an empty text"
             yield asked
 
     def _message(self, content: RecordDict, node: int, kind: str) -> Message:
@@ -250,6 +259,21 @@ class SumStrategy:
             raise RoundError(
                 f"{what}: {answered} of {asked} sites count, {quorum} are needed. {reasons}"
             )
+
+
+def _refuse_doubles(joined: Mapping[int, SiteInfo]) -> None:
+    nodes: dict[str, list[int]] = {}
+    for node, info in joined.items():
+        nodes.setdefault(info.site, []).append(node)
+    for name, of_name in nodes.items():
+        if len(of_name) > 1:
+            raise RoundError(f"nodes {of_name} all say that they are site {name}; stop all but one")
+
+
+def _one_line(problem: object) -> str:
+    """Make text that a site may have written fit for a terminal, a log and a result."""
+    text = "".join(char if char.isprintable() else " " for char in str(problem)[:_MAX_PROBLEM])
+    return text.strip()
 
 
 def _disagreement(info: SiteInfo, wanted: Mapping[str, object]) -> str:

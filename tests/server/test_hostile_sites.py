@@ -1,0 +1,275 @@
+"""A site that is broken or lies: refused by name, whatever it sends, and without a trace."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+
+from common import wire
+from common.errors import ContributionError, RoundError
+from common.learners import make_learner
+from common.learners.base import Problem, State
+from server.sum_strategy import SumStrategy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from common.site_info import SiteInfo
+    from tests.server.conftest import FakeGrid, Hospitals
+
+StrategyOf = Callable[..., SumStrategy]
+Forge = Callable[[RecordDict], RecordDict]
+
+
+def _numpy(array: NDArray[Any], *, allow_pickle: bool = False) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=allow_pickle)
+    return stream.getvalue()
+
+
+def _header(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def _array(name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Forge:
+    """Change the values of an array, keeping the message in order."""
+
+    def forge(content: RecordDict) -> RecordDict:
+        record = content["arrays"]
+        assert isinstance(record, ArrayRecord)
+        record[name] = Array(change(record[name].numpy()))
+        return content
+
+    return forge
+
+
+def _raw(name: str, **claims: Any) -> Forge:
+    """Change what the message says of an array, or its bytes."""
+
+    def forge(content: RecordDict) -> RecordDict:
+        record = content["arrays"]
+        assert isinstance(record, ArrayRecord)
+        true = record[name]
+        values = {"dtype": true.dtype, "shape": true.shape, "stype": true.stype, "data": true.data}
+        if callable(claims.get("data")):
+            claims["data"] = claims["data"](true.data)
+        record[name] = Array(**{**values, **claims})
+        return content
+
+    return forge
+
+
+def _record(key: str, value: Any) -> Forge:
+    def forge(content: RecordDict) -> RecordDict:
+        content[key] = value
+        return content
+
+    return forge
+
+
+def _without(key: str) -> Forge:
+    def forge(content: RecordDict) -> RecordDict:
+        del content[key]
+        return content
+
+    return forge
+
+
+def _set(index: Any, value: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    def change(array: NDArray[Any]) -> NDArray[Any]:
+        changed = array.copy()
+        changed[index] = value
+        return changed
+
+    return change
+
+
+def _wrap_around(array: NDArray[Any]) -> NDArray[Any]:
+    """Three counts that add up to the right number in 64 bits, and to 2^64 more in truth."""
+    return np.array([2**63 - 1, 2**63 - 1, array.sum() + 2], dtype=np.int64)
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (pytest.fail, ("a pickle was opened",))
+
+
+_PICKLE = _numpy(np.array([_Bomb()] * 8, dtype=object), allow_pickle=True)
+
+# Replies to the first round: `class_count` of 3 classes, `x_sum` and `x_square_sum` of 8 features.
+FORGERIES: dict[str, Forge] = {
+    "nan": _array("x_sum", _set(3, np.nan)),
+    "infinity": _array("x_sum", _set(0, -np.inf)),
+    "shape": _array("x_sum", lambda a: a[:7]),
+    "dimensions": _array("x_sum", lambda a: a[None]),
+    "dtype": _array("x_sum", lambda a: a.astype(np.float32)),
+    "byte order": _array("x_sum", lambda a: a.astype(">f8")),
+    "text": _array("x_sum", lambda a: a.astype(str)),
+    "negative square": _array("x_square_sum", _set(3, -1.0)),
+    "negative count": _array("class_count", lambda a: a + np.array([-1000, 1000, 0])),
+    "other count": _array("class_count", lambda a: a + 1),
+    "count that wraps around": _array("class_count", _wrap_around),
+    "claimed shape": _raw("x_sum", shape=(7,)),
+    "claimed dtype": _raw("x_sum", dtype="int64"),
+    "claimed encoding": _raw("x_sum", stype="pickle"),
+    "no bytes": _raw("x_sum", data=b""),
+    "fewer bytes": _raw("x_sum", data=lambda data: data[:-1]),
+    "more bytes": _raw("x_sum", data=lambda data: data + bytes(10**6)),
+    "pickle": _raw("x_sum", data=_PICKLE),
+    "huge shape": _raw("x_sum", data=_header(b"{'descr': '<f8', 'shape': (9999999999999,)}\n")),
+    "header of mixed keys": _raw("x_sum", data=_header(b"{1: 2, 'a': 3}\n")),
+    "header of an empty dtype": _raw(
+        "x_sum", data=_header(b"{'descr': (), 'fortran_order': False, 'shape': (8,)}\n")
+    ),
+    "header without an end": _raw("x_sum", data=_header(b"((((((")),
+    "header of nested brackets": _raw("x_sum", data=_header(b"[" * 60_000)),
+    "missing array": _record("arrays", ArrayRecord({"x_sum": Array(np.zeros(8))})),
+    "no arrays": _without("arrays"),
+    "arrays of another kind": _record("arrays", MetricRecord()),
+    "no settings": _without("config"),
+    "record nobody asked for": _record("images", ConfigRecord({"a": 1})),
+    "registered count": _record("config", ConfigRecord({"count": 10**6})),
+    "boolean count": _record("config", ConfigRecord({"count": True})),
+    "text as count": _record("config", ConfigRecord({"count": "\x1b[2J" + "1" * 10**6})),
+    "empty text": _record("config", ConfigRecord({"count": ""})),
+    "list of empty texts": _record("config", ConfigRecord({"count": 1, "more": [""]})),
+}
+
+
+def _join_and_fit(strategy: SumStrategy, hospitals: Hospitals) -> tuple[State, dict[int, SiteInfo]]:
+    site = next(iter(hospitals.sites.values()))
+    sites = strategy.join(0, site.backbone.fingerprint, split_seed=1)
+    problem = Problem(site.classes, site.backbone.dimension)
+    return strategy.fit(make_learner("ridge", problem, 1.0), sites)
+
+
+def _forging_grid(hospitals: Hospitals, name: str, kind: str, stage: str, forge: Forge) -> FakeGrid:
+    """A grid whose site `name` forges its replies to one kind of question."""
+    grid = hospitals.grid()
+
+    def tamper(message: Message, right: Message) -> list[Message]:
+        if (
+            message.metadata.message_type == kind
+            and wire.decode_stage(message.content) == stage
+            and right.has_content()
+        ):
+            right.content = forge(right.content)
+        return [right]
+
+    grid.tamper[hospitals.node(name)] = tamper
+    return grid
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+def test_a_forged_contribution_is_refused_and_leaves_no_trace(
+    hospitals: Hospitals, strategy_of: StrategyOf, what: str, reports: list[str]
+) -> None:
+    grid = _forging_grid(hospitals, "modern", wire.CONTRIBUTE, "moments", FORGERIES[what])
+    with pytest.raises(RoundError, match=r"3 of 4 sites count, 4 are needed\. modern: "):
+        _join_and_fit(strategy_of(grid), hospitals)
+    strategy = strategy_of(grid, quorum=3)
+    state, members = _join_and_fit(strategy, hospitals)
+    assert strategy.left_out.keys() == {"modern"}
+    assert [info.site for info in members.values()] == ["dias", "molemax", "rosendahl"]
+    assert all(line.isprintable() and len(line) < 400 for line in reports)
+    del hospitals.sites[hospitals.node("modern")]
+    honest, _ = _join_and_fit(strategy_of(hospitals.grid()), hospitals)
+    for name, array in honest.arrays.items():
+        assert array.tobytes() == state.arrays[name].tobytes(), name
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        _array("gram", _set(0, np.nan)),
+        _array("gram", lambda a: np.zeros((8, 8))),
+        _array("class_sum", lambda a: a.T.copy()),
+        _array("class_sum", np.asfortranarray),
+        _array("class_count", lambda a: a[::-1] * 2),
+    ],
+)
+def test_a_forgery_in_the_second_round_makes_the_rounds_start_again(
+    hospitals: Hospitals, strategy_of: StrategyOf, forge: Forge
+) -> None:
+    grid = _forging_grid(hospitals, "molemax", wire.CONTRIBUTE, "gram", forge)
+    strategy = strategy_of(grid, quorum=2)
+    state, _ = _join_and_fit(strategy, hospitals)
+    assert (strategy.traffic.rounds, list(strategy.left_out)) == (4, ["molemax"])
+    del hospitals.sites[hospitals.node("molemax")]
+    honest, _ = _join_and_fit(strategy_of(hospitals.grid()), hospitals)
+    for name, array in honest.arrays.items():
+        assert array.tobytes() == state.arrays[name].tobytes(), name
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        _array("confusion", lambda a: a + 1),
+        _array("confusion", lambda a: a - 2 * a.min() - 1),
+        _array("confusion", lambda a: a.astype(np.float64)),
+        _array("score_bins", lambda a: a * 1000),
+        _array("score_bins", _set((0, 0, 0), 2**63 - 1)),
+        _array("score_bins", lambda a: a[:, :, :512]),
+    ],
+)
+def test_a_forged_evaluation_is_refused(
+    hospitals: Hospitals, strategy_of: StrategyOf, forge: Forge
+) -> None:
+    grid = _forging_grid(hospitals, "modern", wire.EVALUATE, "fitted", forge)
+    strategy = strategy_of(grid, quorum=3)
+    state, members = _join_and_fit(strategy, hospitals)
+    assert list(strategy.evaluate(state, members)) == ["dias", "molemax", "rosendahl"]
+    assert strategy.left_out.keys() == {"modern"}
+    with pytest.raises(RoundError, match=r"evaluate\.sums: 3 of 4 sites count.*modern: "):
+        strategy_of(grid).evaluate(state, members)
+
+
+def _huge(array: NDArray[Any]) -> NDArray[Any]:
+    return np.full_like(array, 1.5e308)
+
+
+@pytest.mark.parametrize(
+    ("stage", "forge"),
+    [
+        ("moments", _array("x_sum", _huge)),
+        ("moments", _array("x_square_sum", _huge)),
+        ("gram", _array("gram", lambda a: -(10.0**9) - np.abs(a))),
+        ("gram", _array("gram", _huge)),
+        ("gram", _array("class_sum", _huge)),
+    ],
+)
+def test_sums_that_no_images_can_have_end_the_run_with_an_error_of_ours(
+    hospitals: Hospitals, strategy_of: StrategyOf, stage: str, forge: Forge
+) -> None:
+    # Each is finite, so no site is refused; two sites of this kind overflow, too.
+    grid = _forging_grid(hospitals, "modern", wire.CONTRIBUTE, stage, forge)
+    grid.tamper[hospitals.node("dias")] = grid.tamper[hospitals.node("modern")]
+    with pytest.raises(ContributionError):
+        _join_and_fit(strategy_of(grid), hospitals)
+
+
+def test_a_site_cannot_answer_in_the_name_of_another(
+    hospitals: Hospitals, strategy_of: StrategyOf
+) -> None:
+    grid = hospitals.grid()
+    modern, dias = hospitals.node("modern"), hospitals.node("dias")
+    of_dias: list[Message] = []
+
+    def swap(message: Message, right: Message) -> list[Message]:
+        # The message of `dias`, answered by `modern` before `dias` itself does.
+        if message.metadata.message_type != wire.CONTRIBUTE:
+            return [right]
+        forged = Message(RecordDict(), reply_to=message)
+        forged.metadata.__dict__["_src_node_id"] = modern
+        of_dias.append(right)
+        return [forged]
+
+    grid.tamper[dias] = swap
+    strategy = strategy_of(grid, quorum=3)
+    _join_and_fit(strategy, hospitals)
+    assert strategy.left_out == {"dias": f"answered by another node ({modern})"}
