@@ -179,6 +179,8 @@ class _Reader:
         for field, column in manifest.columns.model_dump().items():
             if column is None:
                 continue
+            if header.count(column) > 1:
+                raise CohortError(f"{table}: column {column} ({field}) stands twice in the header")
             if column in header:
                 self.position[field] = header.index(column)
             elif field not in manifest.optional_columns:
@@ -249,9 +251,10 @@ def _read_pairs(root: Path, manifest: Manifest, lesion_of: dict[str, str]) -> li
     if missing:
         raise CohortError(f"{path}: column {missing[0]} is missing; found: {', '.join(header)}")
     pairs = []
-    for row in (dict(zip(header, row, strict=True)) for row in rows):
-        a = row.get("lesion_a") or lesion_of.get(row["image_a"])
-        b = row.get("lesion_b") or lesion_of.get(row["image_b"])
+    for values in rows:
+        row = dict(zip(header, (value.strip() for value in values), strict=True))
+        a = row.get("lesion_a") or lesion_of.get(without_ending(row["image_a"]))
+        b = row.get("lesion_b") or lesion_of.get(without_ending(row["image_b"]))
         if a is None and b is None:
             continue
         if a is None or b is None:

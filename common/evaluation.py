@@ -25,8 +25,10 @@ def evaluation_spec(classes: int) -> Mapping[str, ArraySpec]:
     (classes, 2, SCORE_BINS), of each class's probability for images of the others and its own.
     """
     return {
-        "confusion": ArraySpec((classes, classes), "int64", minimum=0, sums_to_count=True),
-        "score_bins": ArraySpec((classes, 2, SCORE_BINS), "int64", minimum=0),
+        "confusion": ArraySpec((classes, classes), "int64", minimum=0, times_counted=1),
+        "score_bins": ArraySpec(
+            (classes, 2, SCORE_BINS), "int64", minimum=0, times_counted=classes
+        ),
     }
 
 

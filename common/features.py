@@ -93,7 +93,7 @@ def extract(
     ImageError
         If images cannot be read and `skip_unreadable` is False; raised before anything is
         computed for missing and empty files, and after all others are done for damaged ones,
-        so that one run names every bad file.
+        so that one run counts every bad file.
     CacheError, WeightsError
         As `FeatureCache` and the backbone.
     """
@@ -129,21 +129,24 @@ def extract(
     x = np.empty((int(kept.sum()), backbone.dimension), dtype=np.float32)
     for row, index in enumerate(np.flatnonzero(kept).tolist()):
         x[row] = known[keys[index]]
-    return Features(x, kept, tuple(problems.values()), len(known.keys() & missing.keys()))
+    unreadable = tuple(problems[index] for index in sorted(problems))
+    return Features(x, kept, unreadable, len(known.keys() & missing.keys()))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, key: bytes | None = None) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}; restore it or remove its row") from error
     if not data:
         raise ImageError(f"{path}: the file is empty; restore it or remove its row")
+    if key is not None and image_key(data) != key:
+        raise ImageError(f"{path}: changed while it was being read; run again")
     return data
 
 
 def _summary(problems: dict[int, str]) -> str:
-    first = next(iter(problems.values()))
+    first = problems[min(problems)]
     more = f" (and {len(problems) - 1} more unreadable images)" if len(problems) > 1 else ""
     return f"{first}{more}; or leave such images out with --skip-unreadable"
 
@@ -162,7 +165,7 @@ def _compute(
         keys, images = [], []
         for key, path in items:
             try:
-                images.append(backbone.transform.pixels(_read(path), path))
+                images.append(backbone.transform.pixels(_read(path, key), path))
                 keys.append(key)
             except ImageError as error:
                 bad[key] = str(error)

@@ -37,7 +37,7 @@ def find_images(
     root : Path
         The cohort's folder.
     patterns : sequence of str
-        Image folders, relative to `root`; ``*`` may stand in a name.
+        Image folders, relative to `root` or absolute; ``*`` may stand in a name.
     names : sequence of str
         Image ids, or file names with their ending, possibly below a folder.
     table : Path
@@ -89,7 +89,16 @@ def _is_image(path: Path) -> bool:
 
 
 def _folders(root: Path, patterns: Sequence[str]) -> list[Path]:
-    found = {path for pattern in patterns for path in root.glob(pattern) if path.is_dir()}
+    found: set[Path] = set()
+    for pattern in patterns:
+        parts = Path(pattern).parts
+        fixed = next((i for i, part in enumerate(parts) if "*" in part), len(parts))
+        start = root.joinpath(*parts[:fixed])  # an absolute pattern replaces the root
+        try:
+            matches = start.glob("/".join(parts[fixed:])) if fixed < len(parts) else [start]
+            found.update(path for path in matches if path.is_dir())
+        except ValueError as error:
+            raise CohortError(f"image folder {pattern!r}: {error}") from error
     return sorted(found)
 
 

@@ -126,7 +126,11 @@ def find_manifest(path: Path) -> tuple[Manifest, Path]:
     CohortError
         If nothing there describes a cohort, or the manifest is wrong.
     """
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise CohortError(f"{path}: {error.strerror}") from error
+    if not exists:
         raise CohortError(f"{path}: no such file or folder")
     if path.is_file():
         return _read_manifest(path), path.parent

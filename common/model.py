@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from common.errors import ContributionError, RunFolderError
+from common.errors import ContributionError, RunFolderError, SettingsError
 from common.learners import make_learner
 from common.learners.base import Arrays, Problem, State, check_arrays
 from common.learners.linear_head import LinearHead
@@ -84,7 +85,9 @@ class Model:
 
 def save_model(folder: Path, model: Model) -> None:
     """Write a model into a folder that exists."""
-    save_file(dict(model.arrays), folder / WEIGHTS_FILE)
+    # safetensors writes an array's memory as it lies, whatever its strides.
+    arrays = {name: np.ascontiguousarray(array) for name, array in model.arrays.items()}
+    save_file(arrays, folder / WEIGHTS_FILE)
     text = json.dumps(asdict(model.description), indent=2)
     (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -110,7 +113,10 @@ def load_model(folder: Path) -> Model:
     except SafetensorError as error:
         raise RunFolderError(f"{weights}: damaged: {error}") from error
     problem = Problem(about.classes, about.dimension)
-    learner = make_learner(about.learner, problem, about.alpha_per_image)
+    try:
+        learner = make_learner(about.learner, problem, about.alpha_per_image)
+    except SettingsError as error:
+        raise RunFolderError(f"{description}: {error}") from error
     try:
         check_arrays(arrays, learner.state_spec(FITTED))
     except ContributionError as error:

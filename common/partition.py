@@ -105,7 +105,7 @@ def _by_site(cohort: Cohort) -> Partition:
 
 def _drawn(cohort: Cohort, sites: int, alpha: float | None, seed: int) -> Partition:
     # Sorted by group, so that the order of the table's rows does not matter.
-    groups, first, group_of = np.unique(cohort.group, return_index=True, return_inverse=True)
+    groups, group_of = np.unique(cohort.group, return_inverse=True)
     if sites > len(groups):
         raise PartitionError(
             f"partition: {sites} sites cannot share {len(groups)} lesions; "
@@ -115,7 +115,10 @@ def _drawn(cohort: Cohort, sites: int, alpha: float | None, seed: int) -> Partit
     if alpha is None:
         site_of = rng.permutation(np.arange(len(groups)) % sites)
     else:
-        site_of = _dirichlet(cohort.y[first], sites, alpha, rng)
+        # A group of several classes, which the table should not have, counts as its lowest.
+        label = np.full(len(groups), len(cohort.classes), dtype=np.intp)
+        np.minimum.at(label, group_of, cohort.y)
+        site_of = _dirichlet(label, sites, alpha, rng)
     width = len(str(sites - 1))
     names = tuple(f"site-{index:0{width}d}" for index in range(sites))
     site_of_image = site_of[group_of]

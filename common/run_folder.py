@@ -11,6 +11,9 @@ from pathlib import Path
 
 from common.errors import RunFolderError
 
+# How much of a name its temporary folder carries: a name and what is added must stay below 255.
+_NAME = 40
+
 
 def check_run_folder(path: Path, *, overwrite: bool) -> None:
     """Refuse a folder that a run may not write, before any work is done.
@@ -20,7 +23,11 @@ def check_run_folder(path: Path, *, overwrite: bool) -> None:
     RunFolderError
         If it exists and `overwrite` is False, or is something else than a run's folder.
     """
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise RunFolderError(f"{path}: {error.strerror}") from error
+    if not exists:
         return
     if not overwrite:
         raise RunFolderError(f"{path}: exists already; choose another --out or give --overwrite")
@@ -41,7 +48,8 @@ def new_run_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+        prefix = f".{path.name[:_NAME]}.partial-"
+        partial = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     except OSError as error:
         raise RunFolderError(f"{path}: cannot make it: {error.strerror}") from error
     try:
@@ -54,8 +62,15 @@ def new_run_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         if path.exists():
             replaced = partial.with_name(partial.name + ".replaced")
             path.rename(replaced)
-            partial.rename(path)
-            shutil.rmtree(replaced)
+            try:
+                partial.rename(path)
+            except BaseException:
+                replaced.rename(path)
+                raise
+            if replaced.is_symlink():
+                replaced.unlink()
+            else:
+                shutil.rmtree(replaced)
         else:
             partial.rename(path)
     except OSError as error:

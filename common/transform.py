@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,9 @@ class Transform:
         if not data:
             raise ImageError(f"{source}: the file is empty; restore it or remove its row")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                with Image.open(io.BytesIO(data)) as image:
-                    rgb = image.convert("RGB")
+            with Image.open(io.BytesIO(data)) as image:
+                problem = _problem(image)
+                rgb = None if problem else image.convert("RGB")
         except UnidentifiedImageError as error:
             raise ImageError(f"{source}: not an image; restore it or remove its row") from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -75,7 +74,23 @@ class Transform:
             raise ImageError(
                 f"{source}: damaged or truncated ({error}); restore it or remove its row"
             ) from error
+        if rgb is None:
+            raise ImageError(f"{source}: {problem}")
         side = min(rgb.size)
         left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
         square = rgb.crop((left, top, left + side, top + side))
         return np.asarray(square.resize((self.size, self.size), Image.Resampling.BICUBIC))
+
+
+def _problem(image: Image.Image) -> str:
+    """Tell from its header alone why an image is not decoded; empty where it is."""
+    from PIL import Image
+
+    # Pillow only warns up to twice this number, and filters of warnings are not for threads.
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and image.width * image.height > most:
+        return f"too many pixels for a photograph ({image.width} x {image.height})"
+    # Pillow would clip what is above 255 to white.
+    if image.mode.startswith(("I", "F")):
+        return "more than 8 bits a channel; convert it to 8"
+    return ""

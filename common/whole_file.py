@@ -9,6 +9,9 @@ from pathlib import Path
 
 from common.errors import OutputError
 
+# How much of a name its temporary folder carries: a name and what is added must stay below 255.
+_NAME = 40
+
 
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Refuse a file that may not be written, before any work is done.
@@ -18,9 +21,13 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     OutputError
         If it exists and `overwrite` is False, or is a folder.
     """
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from error
+    if is_folder:
         raise OutputError(f"{path}: is a folder; name a file with --out")
-    if path.exists() and not overwrite:
+    if exists and not overwrite:
         raise OutputError(f"{path}: exists already; choose another --out or give --overwrite")
 
 
@@ -35,7 +42,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        prefix = f".{path.name[:_NAME]}."
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
             # The ending stays: some writers choose a format by it, or add their own.
             partial = Path(folder) / f"partial{path.suffix}"
             yield partial

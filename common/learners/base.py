@@ -74,14 +74,14 @@ class ArraySpec:
         ``"float64"`` or ``"int64"``.
     minimum : float or None
         Smallest value allowed.
-    sums_to_count : bool
-        Whether the elements count images, each once.
+    times_counted : int
+        How many times the elements count each image; 0 where they do not count images.
     """
 
     shape: tuple[int, ...]
     dtype: str = "float64"
     minimum: float | None = None
-    sums_to_count: bool = False
+    times_counted: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,20 @@ class Learner(Protocol):
 
 
 def add(total: Contribution | None, contribution: Contribution) -> Contribution:
-    """Add a contribution to the total so far."""
+    """Add a contribution to the total so far.
+
+    Raises
+    ------
+    ContributionError
+        If the sum overflows.
+    """
     if total is None:
         return contribution
-    arrays = {name: array + contribution.arrays[name] for name, array in total.arrays.items()}
+    with np.errstate(over="ignore"):
+        arrays = {name: array + contribution.arrays[name] for name, array in total.arrays.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ContributionError(f"{name}: the sum over the sites overflows")
     return Contribution(total.count + contribution.count, arrays)
 
 
@@ -194,5 +204,10 @@ def check_arrays(arrays: Arrays, spec: Mapping[str, ArraySpec], count: int | Non
             raise ContributionError(f"{name}: holds NaN or infinity")
         if wanted.minimum is not None and array.size and float(array.min()) < wanted.minimum:
             raise ContributionError(f"{name}: below {wanted.minimum}")
-        if wanted.sums_to_count and count is not None and int(array.sum()) != count:
-            raise ContributionError(f"{name}: sums to {int(array.sum())}, not to {count} images")
+        if wanted.times_counted and count is not None:
+            # As Python's integers, which do not wrap around.
+            found, expected = int(array.sum(dtype=object)), wanted.times_counted * count
+            if found != expected:
+                raise ContributionError(
+                    f"{name}: sums to {found}, not to {expected} for {count} images"
+                )

@@ -28,7 +28,7 @@ class ClassCounts:
     def spec(self) -> Mapping[str, ArraySpec]:
         """Describe the sum: ``class_count``, int64, one element a class."""
         shape = (len(self.problem.classes),)
-        return {"class_count": ArraySpec(shape, "int64", minimum=0, sums_to_count=True)}
+        return {"class_count": ArraySpec(shape, "int64", minimum=0, times_counted=1)}
 
     def sums(self, data: SiteData) -> Arrays:
         """Count a site's labels."""

@@ -100,5 +100,6 @@ class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Name the class with the largest score, shape (n,)."""
-        predicted: NDArray[Any] = self.classes_[self.scores(X).argmax(axis=1)]
+        best = self.scores(X).argmax(axis=1)
+        predicted: NDArray[Any] = self.classes_[best]
         return predicted

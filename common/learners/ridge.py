@@ -12,12 +12,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import solve
+from scipy.linalg import LinAlgError, solve
 from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dtpttr, dtrttp
 
 from common.errors import ContributionError, SettingsError
-from common.learners.base import ArraySpec, Contribution, Problem, SiteData, State
+from common.learners.base import (
+    ArraySpec,
+    Contribution,
+    Problem,
+    SiteData,
+    State,
+    check_arrays,
+)
 from common.learners.class_counts import ClassCounts, balanced_weights
 from common.learners.linear_head import LinearHead
 from common.learners.moments import Moments
@@ -124,8 +131,17 @@ class RidgeLearner:
         Raises
         ------
         ContributionError
-            If fewer than two classes have training images.
+            If fewer than two classes have training images, or no images can have these sums.
         """
+        with np.errstate(all="ignore"):
+            after = self._after(state, total)
+        try:
+            check_arrays(after.arrays, self.state_spec(after.stage))
+        except ContributionError as error:
+            raise ContributionError(f"no images can have the sums of the sites: {error}") from error
+        return after
+
+    def _after(self, state: State, total: Contribution) -> State:
         if state.stage == "moments":
             counts = total.arrays["class_count"]
             if np.count_nonzero(counts) < 2:
@@ -154,7 +170,12 @@ class RidgeLearner:
             upper -= mass * np.outer(z_mean, z_mean)
             upper[np.diag_indices(dimension)] += alpha
             right = zy - mass * np.outer(z_mean, y_mean)
-            coef = solve(upper, right, assume_a="pos", overwrite_a=True, overwrite_b=True).T
+            try:
+                coef = solve(upper, right, assume_a="pos", overwrite_a=True, overwrite_b=True).T
+            except (LinAlgError, ValueError) as error:
+                raise ContributionError(
+                    f"no images can have the sums of the sites: {error}"
+                ) from error
             intercept = y_mean - coef @ z_mean
         return np.ascontiguousarray(coef), intercept
 

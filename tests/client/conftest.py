@@ -110,7 +110,7 @@ def asker_of() -> Callable[..., Asker]:
 
 
 @pytest.fixture
-def write_cohort(tmp_path: Path) -> Callable[..., Path]:
+def write_cached_cohort(tmp_path: Path) -> Callable[..., Path]:
     """Write a cohort in HAM10000's layout; its images are not images, but their features known."""
 
     def write(

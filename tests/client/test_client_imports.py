@@ -47,9 +47,9 @@ print(json.dumps({"answers": answers, "loaded": loaded}))
 
 
 def test_rounds_over_cached_features_import_no_torch_no_ray_and_no_server(
-    write_cohort: Callable[..., Path],
+    write_cached_cohort: Callable[..., Path],
 ) -> None:
-    root = write_cohort({"dias": 30}, backbone=get_backbone("efficientnet_lite0"))
+    root = write_cached_cohort({"dias": 30}, backbone=get_backbone("efficientnet_lite0"))
     done = subprocess.run(
         [sys.executable, "-c", _ROUNDS, str(root)],
         capture_output=True,

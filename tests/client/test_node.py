@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from client.site import Site
 
-WriteCohort = Callable[..., Path]
+WriteCachedCohort = Callable[..., Path]
 
 
 def _open(run: dict[str, UserConfigValue], node: dict[str, UserConfigValue]) -> Site:
@@ -40,9 +40,9 @@ def _real(root: Path, site: str) -> dict[str, UserConfigValue]:
 
 
 def test_simulated_nodes_share_the_runs_cohort_by_acquisition_site(
-    write_cohort: WriteCohort,
+    write_cached_cohort: WriteCachedCohort,
 ) -> None:
-    root = write_cohort({"rosendahl": 12, "dias": 9, "molemax": 20})
+    root = write_cached_cohort({"rosendahl": 12, "dias": 9, "molemax": 20})
     sites = [_open(*_simulated(root, index, 3)) for index in range(3)]
     assert [(site.name, len(site.y)) for site in sites] == [
         ("dias", 9),
@@ -53,8 +53,8 @@ def test_simulated_nodes_share_the_runs_cohort_by_acquisition_site(
     assert sorted(rows.tolist()) == list(range(41))
 
 
-def test_simulated_nodes_share_a_drawn_partition(write_cohort: WriteCohort) -> None:
-    root = write_cohort({"rosendahl": 30})
+def test_simulated_nodes_share_a_drawn_partition(write_cached_cohort: WriteCachedCohort) -> None:
+    root = write_cached_cohort({"rosendahl": 30})
     sites = [_open(*_simulated(root, index, 4, partition="iid:4", seed=2)) for index in range(4)]
     assert [site.name for site in sites] == ["site-0", "site-1", "site-2", "site-3"]
     assert sorted(np.concatenate([site.rows for site in sites]).tolist()) == list(range(30))
@@ -62,18 +62,18 @@ def test_simulated_nodes_share_a_drawn_partition(write_cohort: WriteCohort) -> N
 
 @pytest.mark.parametrize("nodes", [0, 1, 2, 4, 100])
 def test_a_simulation_of_another_size_than_the_partition_says_what_to_set(
-    write_cohort: WriteCohort, nodes: int
+    write_cached_cohort: WriteCachedCohort, nodes: int
 ) -> None:
-    root = write_cohort({"rosendahl": 12, "dias": 9, "molemax": 20})
+    root = write_cached_cohort({"rosendahl": 12, "dias": 9, "molemax": 20})
     with pytest.raises(SettingsError, match=f"has 3 sites, but {nodes} nodes.*num-supernodes=3"):
         _open(*_simulated(root, 0, nodes))
 
 
 @pytest.mark.parametrize("index", [-1, 3])
 def test_a_partition_id_that_is_none_of_the_nodes_is_refused(
-    write_cohort: WriteCohort, index: int
+    write_cached_cohort: WriteCachedCohort, index: int
 ) -> None:
-    root = write_cohort({"rosendahl": 12, "dias": 9, "molemax": 20})
+    root = write_cached_cohort({"rosendahl": 12, "dias": 9, "molemax": 20})
     with pytest.raises(SettingsError, match=f"partition-id: {index} of 3 nodes"):
         _open(*_simulated(root, index, 3))
 
@@ -85,24 +85,26 @@ def test_a_simulated_node_needs_the_runs_cohort() -> None:
 
 @pytest.mark.parametrize("partition", ["sites", "iid:0", "iid:1000", "dirichlet:-1:2"])
 def test_a_partition_that_cannot_be_made_is_refused(
-    write_cohort: WriteCohort, partition: str
+    write_cached_cohort: WriteCachedCohort, partition: str
 ) -> None:
     with pytest.raises(PartitionError):
-        _open(*_simulated(write_cohort(), 0, 3, partition=partition))
+        _open(*_simulated(write_cached_cohort(), 0, 3, partition=partition))
 
 
-def test_a_real_site_opens_its_own_images_of_its_own_cohort(write_cohort: WriteCohort) -> None:
-    root = write_cohort({"rosendahl": 12, "dias": 9})
+def test_a_real_site_opens_its_own_images_of_its_own_cohort(
+    write_cached_cohort: WriteCachedCohort,
+) -> None:
+    root = write_cached_cohort({"rosendahl": 12, "dias": 9})
     site = _open({}, _real(root, "dias"))
     assert (site.name, site.rows.tolist()) == ("dias", list(range(12, 21)))
     assert site.classes == ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
 
 def test_a_run_cannot_name_a_real_sites_cohort_cache_or_partition(
-    write_cohort: WriteCohort, tmp_path: Path
+    write_cached_cohort: WriteCachedCohort, tmp_path: Path
 ) -> None:
-    mine = write_cohort({"dias": 9, "rosendahl": 3}, name="mine")
-    theirs = write_cohort({"dias": 30, "rosendahl": 30}, name="theirs")
+    mine = write_cached_cohort({"dias": 9, "rosendahl": 3}, name="mine")
+    theirs = write_cached_cohort({"dias": 30, "rosendahl": 30}, name="theirs")
     run: dict[str, UserConfigValue] = {
         "cohort": str(theirs),
         "cache": str(tmp_path / "theirs-cache"),
@@ -116,18 +118,18 @@ def test_a_run_cannot_name_a_real_sites_cohort_cache_or_partition(
 
 
 def test_a_real_sites_own_cache_is_the_default_one_and_not_the_runs(
-    write_cohort: WriteCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_cached_cohort: WriteCachedCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = write_cohort({"dias": 9})
+    root = write_cached_cohort({"dias": 9})
     monkeypatch.setenv("DERMAFED_CACHE", str(root / "cache"))
     node: dict[str, UserConfigValue] = {"cohort": str(root), "site": "dias"}
     assert len(_open({"cache": str(tmp_path / "theirs")}, node).y) == 9
 
 
 def test_a_real_site_without_a_site_column_holds_the_whole_cohort(
-    write_cohort: WriteCohort,
+    write_cached_cohort: WriteCachedCohort,
 ) -> None:
-    root = write_cohort({"dias": 9, "rosendahl": 3})
+    root = write_cached_cohort({"dias": 9, "rosendahl": 3})
     table = root / "HAM10000_metadata.csv"
     lines = [line.rsplit(",", 1)[0] for line in table.read_text().splitlines()]
     table.write_text("\n".join(lines) + "\n")
@@ -136,9 +138,9 @@ def test_a_real_site_without_a_site_column_holds_the_whole_cohort(
 
 
 def test_a_name_that_the_cohort_does_not_have_is_refused_with_those_it_has(
-    write_cohort: WriteCohort,
+    write_cached_cohort: WriteCachedCohort,
 ) -> None:
-    root = write_cohort({"dias": 9, "rosendahl": 3})
+    root = write_cached_cohort({"dias": 9, "rosendahl": 3})
     with pytest.raises(CohortError, match=r"site dais: not in .*'dias', 'rosendahl'"):
         _open({}, _real(root, "dais"))
 
@@ -147,14 +149,16 @@ def test_a_name_that_the_cohort_does_not_have_is_refused_with_those_it_has(
     "node", [{}, {"site": "dias"}, {"cohort": "/data"}, {"site": "dias", "partition-id": 0}]
 )
 def test_a_node_without_cohort_or_site_is_told_what_to_give(
-    node: dict[str, UserConfigValue], write_cohort: WriteCohort
+    node: dict[str, UserConfigValue], write_cached_cohort: WriteCachedCohort
 ) -> None:
     with pytest.raises(SettingsError, match="cohort and site must be given"):
-        _open({"cohort": str(write_cohort())}, node)
+        _open({"cohort": str(write_cached_cohort())}, node)
 
 
-def test_a_wrong_run_is_refused_before_the_cohort_is_read(write_cohort: WriteCohort) -> None:
-    root = write_cohort({"dias": 9})
+def test_a_wrong_run_is_refused_before_the_cohort_is_read(
+    write_cached_cohort: WriteCachedCohort,
+) -> None:
+    root = write_cached_cohort({"dias": 9})
     with pytest.raises(SettingsError, match="qourum"):
         _open({"qourum": 1}, _real(root / "not there", "dias"))
     with pytest.raises(SettingsError, match="vgg"):
@@ -162,9 +166,9 @@ def test_a_wrong_run_is_refused_before_the_cohort_is_read(write_cohort: WriteCoh
 
 
 def test_unreadable_images_are_left_out_only_where_the_run_says_so(
-    write_cohort: WriteCohort,
+    write_cached_cohort: WriteCachedCohort,
 ) -> None:
-    root = write_cohort({"dias": 9})
+    root = write_cached_cohort({"dias": 9})
     (root / "images" / "dias-4.jpg").write_bytes(b"")
     with pytest.raises(DermafedError, match=r"dias-4\.jpg: the file is empty"):
         _open({}, _real(root, "dias"))
@@ -175,8 +179,10 @@ def test_unreadable_images_are_left_out_only_where_the_run_says_so(
     assert "dias-4.jpg" in site.unreadable[0]
 
 
-def test_a_site_of_which_no_image_can_be_read_is_refused(write_cohort: WriteCohort) -> None:
-    root = write_cohort({"dias": 2})
+def test_a_site_of_which_no_image_can_be_read_is_refused(
+    write_cached_cohort: WriteCachedCohort,
+) -> None:
+    root = write_cached_cohort({"dias": 2})
     for path in (root / "images").iterdir():
         path.write_bytes(b"")
     with pytest.raises(CohortError, match="none of its 2 images can be read"):
@@ -184,9 +190,9 @@ def test_a_site_of_which_no_image_can_be_read_is_refused(write_cohort: WriteCoho
 
 
 def test_the_split_of_a_site_does_not_depend_on_who_else_takes_part(
-    write_cohort: WriteCohort,
+    write_cached_cohort: WriteCachedCohort,
 ) -> None:
-    both = write_cohort({"dias": 40, "rosendahl": 30}, name="one")
+    both = write_cached_cohort({"dias": 40, "rosendahl": 30}, name="one")
     simulated = _open(*_simulated(both, 0, 2, **{"split-seed": 3}))
     real = _open({"split-seed": 3}, _real(both, "dias"))
     assert simulated.split.tolist() == real.split.tolist()

@@ -94,6 +94,15 @@ def _wrap_around(array: NDArray[Any]) -> NDArray[Any]:
     return np.array([2**63 - 1, 2**63 - 1, array.sum() + 2], dtype=np.int64)
 
 
+def _more_images_than_registered(content: RecordDict) -> RecordDict:
+    """Count a thousand images more, in every place that counts them."""
+    content = _array("class_count", lambda a: a + np.array([1000, 0, 0]))(content)
+    config = content["config"]
+    assert isinstance(config, ConfigRecord)
+    config["count"] = int(str(config["count"])) + 1000
+    return content
+
+
 class _Bomb:
     def __reduce__(self) -> tuple[Any, ...]:
         return (pytest.fail, ("a pickle was opened",))
@@ -134,6 +143,7 @@ FORGERIES: dict[str, Forge] = {
     "no settings": _without("config"),
     "record nobody asked for": _record("images", ConfigRecord({"a": 1})),
     "registered count": _record("config", ConfigRecord({"count": 10**6})),
+    "more images than registered": _more_images_than_registered,
     "boolean count": _record("config", ConfigRecord({"count": True})),
     "text as count": _record("config", ConfigRecord({"count": "\x1b[2J" + "1" * 10**6})),
     "empty text": _record("config", ConfigRecord({"count": ""})),

@@ -194,7 +194,7 @@ def test_a_full_disk_while_caching_is_told_and_keeps_what_was_stored(
     cache, out = tmp_path / "cache", tmp_path / "features.npz"
 
     def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (900_000, 900_000))
 
     command = [*map(str, (BIN / "dermafed", "features", cohort, "--out", out, "--cache", cache))]
     done = subprocess.run(
