@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
+import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
@@ -15,7 +16,7 @@ from common import wire
 from common.errors import ContributionError, DermafedError
 from common.evaluation import class_probabilities, evaluation_sums
 from common.learners import make_learner
-from common.learners.base import Contribution, Learner, Problem
+from common.learners.base import Contribution, Learner, Problem, SiteData
 from common.model import FITTED
 from common.settings import RunSettings
 from common.split import Split
@@ -62,7 +63,7 @@ def make_app(open_site: OpenSite) -> ClientApp:
         learner.contribution_spec(stage)
         state = wire.decode_state(message.content, learner.state_spec(stage))
         data = site.part(Split.TRAIN)
-        _check_minimum(len(data), _minimum(settings, context))
+        _check_minimum(data, _minimum(settings, context))
         return _reply(learner.contribute(data, state), message)
 
     @app.evaluate("sums")
@@ -72,7 +73,7 @@ def make_app(open_site: OpenSite) -> ClientApp:
         settings, learner = _learner(site, context)
         state = wire.decode_state(message.content, learner.state_spec(FITTED))
         data = site.part(Split.TEST)
-        _check_minimum(len(data), _minimum(settings, context))
+        _check_minimum(data, _minimum(settings, context))
         probabilities = class_probabilities(learner.head(state), site.classes, data.x)
         return _reply(evaluation_sums(data.y, probabilities), message)
 
@@ -90,10 +91,14 @@ def _minimum(settings: RunSettings, context: Context) -> int:
     return max(settings.minimum_count, int(context.node_config.get("minimum-count", 1)))
 
 
-def _check_minimum(count: int, minimum: int) -> None:
+def _check_minimum(data: SiteData, minimum: int) -> None:
+    """Refuse sums over too few images, in all or of a class, since some sums are by class."""
+    _, counts = np.unique(data.y, return_counts=True)
     # Sums over no image at all are zeros and tell nothing.
-    if 0 < count < minimum:
-        raise ContributionError(f"{count} images, fewer than the minimum count of {minimum}")
+    if counts.size and int(counts.min()) < minimum:
+        raise ContributionError(
+            f"a class has {int(counts.min())} images, fewer than the minimum count of {minimum}"
+        )
 
 
 def _reply(contribution: Contribution, message: Message) -> Message:

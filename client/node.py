@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from flwr.app import Context
+from flwr.app import Context, UserConfig
 
 from client.site import Site, open_site
 from common.backbones import get_backbone
-from common.cohort import UNKNOWN, load_cohort
+from common.cohort import Cohort, load_cohort
 from common.errors import CohortError, SettingsError
 from common.feature_cache import FeatureCache, default_cache
 from common.partition import make_partition
 from common.settings import RunSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    _Holding = tuple[str, Cohort, NDArray[np.intp]]
+
+# What a real site may set for itself. A site that fixes its split seed cannot be asked for the
+# sums of many splits, whose differences tell single images apart.
+NODE_SETTINGS = ("cache", "cohort", "minimum-count", "site", "split-seed")
+
+_OF_SIMULATION = ("partition-id", "num-partitions")
 
 
 def site_of_node(context: Context) -> Site:
@@ -31,29 +43,7 @@ def site_of_node(context: Context) -> Site:
     settings = RunSettings.from_run_config(context.run_config)
     node = context.node_config
     simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
-    if simulated:
-        if not settings.cohort:
-            raise SettingsError("run setting cohort: give the cohort's folder, an absolute path")
-        cohort = load_cohort(Path(settings.cohort))
-        partition = make_partition(settings.partition, cohort, settings.seed)
-        index, nodes = int(node["partition-id"]), int(node.get("num-partitions", 0))
-        if nodes != len(partition.names):
-            raise SettingsError(
-                f"partition {settings.partition} has {len(partition.names)} sites, but {nodes} "
-                f"nodes run; start with num-supernodes={len(partition.names)}"
-            )
-        if not 0 <= index < nodes:
-            raise SettingsError(f"node configuration partition-id: {index} of {nodes} nodes")
-        name, rows = partition.names[index], partition.rows[index]
-    else:
-        if "cohort" not in node or "site" not in node:
-            raise SettingsError("node configuration: cohort and site must be given")
-        name, cohort = str(node["site"]), load_cohort(Path(str(node["cohort"])))
-        rows = np.arange(len(cohort), dtype=np.intp)
-        if cohort.sites_known and name not in cohort.sites:
-            raise CohortError(f"site {name}: not in {cohort.root}; sites: {cohort.sites}")
-        if cohort.sites_known and cohort.sites != (UNKNOWN,):
-            rows = np.flatnonzero(cohort.site == name)
+    name, cohort, rows = (_simulated_site if simulated else _real_site)(settings, node)
     backbone = get_backbone(settings.backbone)
     # A real site's cache is its own affair, as its cohort is.
     folder = node.get("cache") or (simulated and settings.cache) or default_cache()
@@ -66,3 +56,39 @@ def site_of_node(context: Context) -> Site:
         split_seed=settings.split_seed,
         skip_unreadable=settings.skip_unreadable,
     )
+
+
+def _simulated_site(settings: RunSettings, node: UserConfig) -> _Holding:
+    if not settings.cohort:
+        raise SettingsError("run setting cohort: give the cohort's folder, an absolute path")
+    cohort = load_cohort(Path(settings.cohort))
+    partition = make_partition(settings.partition, cohort, settings.seed)
+    index, nodes = int(node["partition-id"]), int(node.get("num-partitions", 0))
+    if nodes != len(partition.names):
+        raise SettingsError(
+            f"partition {settings.partition} has {len(partition.names)} sites, but {nodes} "
+            f"nodes run; start with num-supernodes={len(partition.names)}"
+        )
+    if not 0 <= index < nodes:
+        raise SettingsError(f"node configuration partition-id: {index} of {nodes} nodes")
+    return partition.names[index], cohort, partition.rows[index]
+
+
+def _real_site(settings: RunSettings, node: UserConfig) -> _Holding:
+    # A mistyped minimum count would otherwise protect nothing.
+    unknown = sorted(node.keys() - {*NODE_SETTINGS, *_OF_SIMULATION})
+    if unknown:
+        raise SettingsError(
+            f"node configuration: {', '.join(unknown)} unknown; known: {', '.join(NODE_SETTINGS)}"
+        )
+    if "cohort" not in node or "site" not in node:
+        raise SettingsError("node configuration: cohort and site must be given")
+    if node.get("split-seed", settings.split_seed) != settings.split_seed:
+        raise SettingsError(
+            f"the run's split-seed is {settings.split_seed}, this site allows {node['split-seed']}"
+        )
+    name, cohort = str(node["site"]), load_cohort(Path(str(node["cohort"])))
+    if cohort.sites_known and name not in cohort.sites:
+        raise CohortError(f"site {name}: not in {cohort.root}; sites: {cohort.sites}")
+    held = cohort.site == name if cohort.sites_known else np.ones(len(cohort), dtype=np.bool_)
+    return name, cohort, np.flatnonzero(held)

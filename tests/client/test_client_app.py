@@ -149,35 +149,40 @@ def test_nothing_is_kept_between_messages(site_of: SiteOf, asker_of: AskerOf) ->
 @pytest.mark.parametrize(
     ("run", "own", "leaves"),
     [
-        (1, None, True),
-        (30, None, True),
-        (31, None, False),
-        (1, 30, True),
-        (1, 31, False),
-        (31, 5, False),
-        (5, 31, False),
-        (30, 30, True),
+        (None, None, True),
+        (0, None, True),
+        (1, None, False),
+        (None, 0, True),
+        (None, 1, False),
+        (1, -1, False),
+        (-1, 1, False),
+        (0, 0, True),
     ],
 )
 @pytest.mark.parametrize(
     ("kind", "stage"),
     [(wire.CONTRIBUTE, "moments"), (wire.CONTRIBUTE, "gram"), (wire.EVALUATE, "fitted")],
 )
-def test_below_the_larger_minimum_of_the_run_and_the_site_nothing_leaves(
+def test_with_a_class_below_the_larger_minimum_of_run_and_site_nothing_leaves(
     site_of: SiteOf,
     asker_of: AskerOf,
     kind: str,
     stage: str,
-    run: int,
+    run: int | None,
     own: int | None,
     leaves: bool,
 ) -> None:
+    """The minima are given relative to the images of the site's rarest class."""
     state = _states(site_of(500))[stage]
     part = Split.TEST if kind == wire.EVALUATE else Split.TRAIN
-    ask = asker_of(site_of(30, part=part))
-    ask.run_config["minimum-count"] = run
+    site = site_of(60, part=part)
+    rarest = int(np.unique(site.y, return_counts=True)[1].min())
+    assert rarest > 1
+    ask = asker_of(site)
+    if run is not None:
+        ask.run_config["minimum-count"] = rarest + run
     if own is not None:
-        ask.node_config["minimum-count"] = own
+        ask.node_config["minimum-count"] = rarest + own
     reply = ask(kind, wire.encode_state(state))
     assert reply.has_content() == leaves
     if not leaves:

@@ -145,6 +145,22 @@ def test_a_name_that_the_cohort_does_not_have_is_refused_with_those_it_has(
         _open({}, _real(root, "dais"))
 
 
+def test_a_mistyped_setting_of_a_real_site_is_refused(
+    write_cached_cohort: WriteCachedCohort,
+) -> None:
+    node: dict[str, UserConfigValue] = {"cohort": "/data", "site": "dias", "minimum_count": 20}
+    with pytest.raises(SettingsError, match="minimum_count unknown; known: .*minimum-count"):
+        _open(node, {})
+
+
+def test_a_site_that_fixes_its_split_seed_refuses_another(
+    write_cached_cohort: WriteCachedCohort,
+) -> None:
+    node: dict[str, UserConfigValue] = {"cohort": "/data", "site": "dias", "split-seed": 3}
+    with pytest.raises(SettingsError, match="split-seed is 4, this site allows 3"):
+        _open(node, {"split-seed": 4})
+
+
 @pytest.mark.parametrize(
     "node", [{}, {"site": "dias"}, {"cohort": "/data"}, {"site": "dias", "partition-id": 0}]
 )
