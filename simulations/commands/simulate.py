@@ -45,7 +45,9 @@ def simulate(
         bool, typer.Option(help="Leave unreadable images out, naming each.")
     ] = False,
     quorum: Annotated[int, typer.Option(help="Sites that must answer; 0 for all.")] = 0,
-    deadline: Annotated[float, typer.Option(help="Seconds that a site may take to answer.")] = 600.0,
+    deadline: Annotated[
+        float, typer.Option(help="Seconds that a site may take to answer.")
+    ] = 600.0,
     window: Annotated[int, typer.Option(help="Messages in flight, at most.")] = 16,
     ray_address: Annotated[
         str | None,

@@ -150,7 +150,7 @@ def test_a_mistyped_setting_of_a_real_site_is_refused(
 ) -> None:
     node: dict[str, UserConfigValue] = {"cohort": "/data", "site": "dias", "minimum_count": 20}
     with pytest.raises(SettingsError, match="minimum_count unknown; known: .*minimum-count"):
-        _open(node, {})
+        _open({}, node)
 
 
 def test_a_site_that_fixes_its_split_seed_refuses_another(
@@ -158,7 +158,7 @@ def test_a_site_that_fixes_its_split_seed_refuses_another(
 ) -> None:
     node: dict[str, UserConfigValue] = {"cohort": "/data", "site": "dias", "split-seed": 3}
     with pytest.raises(SettingsError, match="split-seed is 4, this site allows 3"):
-        _open(node, {"split-seed": 4})
+        _open({"split-seed": 4}, node)
 
 
 @pytest.mark.parametrize(
