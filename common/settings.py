@@ -51,7 +51,7 @@ class RunSettings(BaseModel):
     window : int
         Messages in flight or waiting to be added, at most.
     minimum_count : int
-        Fewest images that a statistic may sum over; a site may ask for more.
+        Fewest images of a class that a site's sums may hold; a site may ask for more.
     """
 
     model_config = ConfigDict(

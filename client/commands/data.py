@@ -15,6 +15,7 @@ from common.cohort import Cohort, load_cohort
 from common.console import messages, output, progress_bar
 from common.errors import ImageError
 from common.features import cores
+from common.options import SplitSeed
 from common.split import Split, split_groups
 
 app = typer.Typer(
@@ -83,7 +84,7 @@ def synthetic(
 @app.command()
 def check(
     cohort: Annotated[Path, typer.Argument(help="Cohort folder or manifest.")],
-    split_seed: Annotated[int, typer.Option(min=0, help="Seed of the split by lesion.")] = 1,
+    split_seed: SplitSeed = 1,
     open_images: Annotated[bool, typer.Option(help="Decode every image.")] = True,
 ) -> None:
     """Read a cohort as a run would, decode every image, and show what is there.

@@ -8,11 +8,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from common.backbones import backbone_names, get_backbone
+from common.backbones import get_backbone
 from common.cohort import load_cohort
 from common.console import messages, progress_bar
 from common.feature_cache import FeatureCache, default_cache
 from common.features import extract
+from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.split import split_groups
 from common.whole_file import check_output, whole_file
 
@@ -20,17 +21,11 @@ from common.whole_file import check_output, whole_file
 def features(
     cohort: Annotated[Path, typer.Argument(help="Cohort folder or manifest.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
-    backbone: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(backbone_names())}.")
-    ] = "efficientnet_lite0",
-    split_seed: Annotated[int, typer.Option(min=0, help="Seed of the split by lesion.")] = 1,
-    cache: Annotated[
-        Path | None, typer.Option(help="Feature cache; $DERMAFED_CACHE or the user's if absent.")
-    ] = None,
-    skip_unreadable: Annotated[
-        bool, typer.Option(help="Leave unreadable images out, naming each.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    backbone: BackboneName = "efficientnet_lite0",
+    split_seed: SplitSeed = 1,
+    cache: CacheFolder = None,
+    skip_unreadable: SkipUnreadable = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Export features, labels, sites and the split of a cohort, for use elsewhere.
 

@@ -18,6 +18,7 @@ from common.feature_cache import FeatureCache, default_cache
 from common.features import extract
 from common.image_folders import list_images, without_ending
 from common.model import load_model
+from common.options import CacheFolder, Overwrite, SkipUnreadable
 from common.whole_file import check_output, whole_file
 
 
@@ -25,13 +26,9 @@ def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],
     out: Annotated[Path, typer.Option(help="The CSV file to write.")],
-    cache: Annotated[
-        Path | None, typer.Option(help="Feature cache; $DERMAFED_CACHE or the user's if absent.")
-    ] = None,
-    skip_unreadable: Annotated[
-        bool, typer.Option(help="Leave unreadable images out, naming each.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    cache: CacheFolder = None,
+    skip_unreadable: SkipUnreadable = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Classify new images. For research; not a medical device.
 

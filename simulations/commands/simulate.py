@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from common.backbones import backbone_names
 from common.console import messages, output, progress_bar
 from common.errors import SettingsError
 from common.feature_cache import default_cache
 from common.learners import LEARNERS
+from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.run_folder import check_run_folder
 from common.settings import RunSettings
 from common.sources.embedded import embedded_cohort
@@ -26,24 +26,18 @@ def simulate(
     ] = None,
     learner: Annotated[str, typer.Option(help=f"One of: {', '.join(LEARNERS)}.")] = "ridge",
     partition: Annotated[str, typer.Option(help="site, iid:N or dirichlet:ALPHA:N.")] = "site",
-    backbone: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(backbone_names())}.")
-    ] = "efficientnet_lite0",
+    backbone: BackboneName = "efficientnet_lite0",
     alpha_per_image: Annotated[
         float, typer.Option(help="Ridge penalty, divided by the training images.")
     ] = 1.0,
-    split_seed: Annotated[int, typer.Option(help="Seed of the split by lesion.")] = 1,
+    split_seed: SplitSeed = 1,
     seed: Annotated[int, typer.Option(help="Seed of the partition.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Run folder to write; runs/<date and time> if absent.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing run folder.")] = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Feature cache; $DERMAFED_CACHE or the user's if absent.")
-    ] = None,
-    skip_unreadable: Annotated[
-        bool, typer.Option(help="Leave unreadable images out, naming each.")
-    ] = False,
+    overwrite: Overwrite = False,
+    cache: CacheFolder = None,
+    skip_unreadable: SkipUnreadable = False,
     quorum: Annotated[int, typer.Option(help="Sites that must answer; 0 for all.")] = 0,
     deadline: Annotated[
         float, typer.Option(help="Seconds that a site may take to answer.")
