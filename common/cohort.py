@@ -243,9 +243,13 @@ class _Reader:
 
 
 def _read_pairs(root: Path, manifest: Manifest, lesion_of: dict[str, str]) -> list[tuple[str, str]]:
-    if manifest.duplicates is None or not (root / manifest.duplicates).is_file():
+    if manifest.duplicates is None:
         return []
     path = root / manifest.duplicates
+    if not path.is_file():
+        if "duplicates" in manifest.model_fields_set:
+            raise CohortError(f"{path}: the list of duplicates that the manifest names is missing")
+        return []
     header, rows = _read_table(path)
     missing = [column for column in ("image_a", "image_b") if column not in header]
     if missing:

@@ -84,7 +84,7 @@ def fit_oracle(
     scores = pipeline.decision_function(x64)
     coef = pipeline[-1].coef_
     if scores.ndim == 1:
-        scores, coef = np.stack([-scores, scores], axis=1), np.concatenate([-coef, coef])
+        scores, coef = np.stack([-scores, scores], axis=1), np.stack([-coef.ravel(), coef.ravel()])
     probabilities = np.zeros((len(x), classes))
     probabilities[:, pipeline.classes_] = softmax(scores, axis=1)
     return Oracle(probabilities, coef)

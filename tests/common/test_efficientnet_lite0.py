@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,7 @@ from common.backbones.efficientnet_lite0 import (
     load_unfolded,
     weights_path,
 )
-from common.backbones.torchvision_compat import declare_detection_operators
+from common.backbones.torchvision_compat import import_torchvision
 from common.errors import WeightsError
 
 
@@ -35,11 +34,11 @@ def images() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def timm_network() -> Iterator[Any]:
-    operators = declare_detection_operators()
+def timm_network() -> Any:
     with warnings.catch_warnings():
         # What torchvision and timm say about themselves on import is no concern of ours.
         warnings.simplefilter("ignore")
+        import_torchvision()
         timm = pytest.importorskip("timm")
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     packaged = torch.load(weights_path(), weights_only=True)
@@ -48,8 +47,7 @@ def timm_network() -> Iterator[Any]:
     assert len(ours) == len(theirs)
     assert [v.shape for v in ours] == [v.shape for v in theirs.values()]
     network.load_state_dict(dict(zip(theirs, ours, strict=True)))
-    yield network.requires_grad_(False)
-    del operators
+    return network.requires_grad_(False)
 
 
 def test_the_network_is_timms(

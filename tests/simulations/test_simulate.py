@@ -182,3 +182,48 @@ def test_predict_gives_new_images_what_the_run_gave_them(
         assert row["y_pred"] == rows[row["image_id"]]["y_pred"]
     in_order = [rows[row["image_id"]] for row in predicted]
     np.testing.assert_allclose(probabilities(predicted), probabilities(in_order), atol=1e-12)
+
+
+def test_a_binary_task_from_a_manifest_equals_the_pooled_ridge(
+    dermafed: Any, cohort: Path, exported: Any, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "malignancy.toml"
+    malignant = ("akiec", "bcc", "mel")
+    classes = {name: "malignant" if name in malignant else "benign" for name in CLASSES}
+    diagnoses = "\n".join(f'{name} = "{label}"' for name, label in classes.items())
+    manifest.write_text(
+        f"""
+        name = "malignancy"
+        table = "{cohort / "HAM10000_metadata.csv"}"
+        images = ["drawn"]
+        classes = ["benign", "malignant"]
+        duplicates = "{cohort / "duplicate_pairs.csv"}"
+        [columns]
+        image = "image_id"
+        diagnosis = "dx"
+        lesion = "lesion_id"
+        site = "dataset"
+        [diagnoses]
+        {diagnoses}
+        """,
+        encoding="utf-8",
+    )
+    (tmp_path / "drawn").symlink_to(cohort / "images")
+    run = tmp_path / "run"
+    done = dermafed("simulate", manifest, "--out", run)
+    assert done.returncode == 0, done.stderr
+    train = exported["split"] == "train"
+    x = exported["x"].astype(np.float64)
+    y = np.array([classes[name] for name in exported["y"]])
+    scaler = StandardScaler().fit(x[train])
+    ridge = RidgeClassifier(alpha=float(train.sum()), class_weight="balanced")
+    ridge.fit(scaler.transform(x[train]), y[train])
+    model = load_file(run / "model.safetensors")
+    reference = ridge.coef_.ravel()
+    assert np.linalg.norm(model["coef"][1] - reference) <= 1e-8 * np.linalg.norm(reference)
+    with (run / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        predicted = [row["y_pred"] for row in csv.DictReader(stream)]
+    assert predicted == list(ridge.predict(scaler.transform(x)))
+    oracle = read_result(run)["oracle"]
+    assert oracle["relative_coefficient_error"] <= 1e-8
+    assert oracle["predictions_that_differ"] == 0
