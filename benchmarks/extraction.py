@@ -54,7 +54,7 @@ def matrix_product_gflops() -> float:
     return 2 * 2048**3 / 1e9 / median(seconds(lambda: a @ a, repeats=5))
 
 
-def main(cohort: Path | None = None, images: int = 512, repeats: int = 5) -> None:
+def main(cohort: Path | None = None, images: int = 800, repeats: int = 3) -> None:
     """Measure; COHORT is the embedded one if absent."""
     with tempfile.TemporaryDirectory() as folder:
         where = cohort or embedded_cohort(Path(folder), lambda _done, _total: None)
