@@ -31,6 +31,11 @@ def messages() -> Console:
     return Console(stderr=True) if sys.stderr.isatty() else Console(stderr=True, width=_UNBROKEN)
 
 
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: never broken, and no bracket in a file's name is markup."""
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
 class Bar:
     """A progress bar with the time left; call it with (done, total)."""
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from common.console import say
 
 
 def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
@@ -31,7 +34,7 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
         table.add_column(name, justify="right")
     cohort = result["cohort"]["sites"]
     for name, metrics in result["test"]["sites"].items():
-        table.add_row(name, *_counts(cohort[name]), *_metrics(metrics))
+        table.add_row(Text(name), *_counts(cohort[name]), *_metrics(metrics))
     table.add_section()
     table.add_row("all sites", *_counts(result["cohort"]), *_metrics(result["test"]["pooled"]))
     oracle = result["oracle"]
@@ -51,7 +54,7 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
     ]
     lines.append(f"run folder: {run}")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        say(console, line)
 
 
 def _counts(counts: dict[str, Any]) -> tuple[str, str]:

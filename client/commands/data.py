@@ -9,10 +9,11 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from common.backbones import get_backbone
 from common.cohort import Cohort, load_cohort
-from common.console import messages, output, progress_bar
+from common.console import messages, output, progress_bar, say
 from common.errors import ImageError
 from common.features import cores
 from common.options import SplitSeed
@@ -46,7 +47,7 @@ def fetch(
     from common.sources.fetch import LICENCE, fetch_ham10000
 
     console = messages()
-    console.print(LICENCE, highlight=False, soft_wrap=True)
+    say(console, LICENCE)
     with progress_bar(console, "asking the server") as bar:
         name = ""
 
@@ -58,7 +59,7 @@ def fetch(
             bar(done, total)
 
         fetch_ham10000(folder, accept_licence=accept_licence, server=server, progress=report)
-    console.print(f"HAM10000 is in {folder}", highlight=False, soft_wrap=True)
+    say(console, f"HAM10000 is in {folder}")
 
 
 @app.command()
@@ -78,7 +79,7 @@ def synthetic(
     console = messages()
     with progress_bar(console, "drawing") as bar:
         write_synthetic(folder, images=images, seed=seed, progress=bar)
-    console.print(f"{images} images in {folder}", highlight=False, soft_wrap=True)
+    say(console, f"{images} images in {folder}")
 
 
 @app.command()
@@ -97,11 +98,11 @@ def check(
     bad = _unreadable(table) if open_images else []
     console = messages()
     for problem in bad:
-        console.print(problem, highlight=False, soft_wrap=True)
+        say(console, problem)
     shown = output()
     shown.print(_summary(table, split_seed))
     for line in _remarks(table, split_seed):
-        shown.print(line, highlight=False, soft_wrap=True)
+        say(shown, line)
     if bad:
         raise ImageError(f"{table.root}: {len(bad)} image(s) cannot be read, named above")
 
@@ -128,14 +129,14 @@ def _unreadable(cohort: Cohort) -> list[str]:
 
 
 def _summary(cohort: Cohort, split_seed: int) -> Table:
-    table = Table(title=cohort.name, title_justify="left")
+    table = Table(title=Text(cohort.name), title_justify="left")
     table.add_column("site", no_wrap=True)
     split = split_groups(split_seed, cohort.group)
     parts = [part.value for part in Split]
     for name in ("images", "lesions", *cohort.classes, *parts):
         table.add_column(name, justify="right")
 
-    def row(name: str, member: np.ndarray) -> None:
+    def row(name: Text, member: np.ndarray) -> None:
         classes = np.bincount(cohort.y[member], minlength=len(cohort.classes))
         counts = [
             int(member.sum()),
@@ -146,9 +147,9 @@ def _summary(cohort: Cohort, split_seed: int) -> Table:
         table.add_row(name, *(f"{count:,}" for count in counts))
 
     for site in cohort.sites:
-        row(site, cohort.site == site)
+        row(Text(site), cohort.site == site)
     table.add_section()
-    row("all", np.ones(len(cohort), dtype=np.bool_))
+    row(Text("all"), np.ones(len(cohort), dtype=np.bool_))
     return table
 
 

@@ -10,7 +10,7 @@ import typer
 
 from common.backbones import get_backbone
 from common.cohort import load_cohort
-from common.console import messages, progress_bar
+from common.console import messages, progress_bar, say
 from common.feature_cache import FeatureCache, default_cache
 from common.features import extract
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
@@ -43,7 +43,7 @@ def features(
     with progress_bar(console, "features") as bar:
         found = extract(table.path, network, store, skip_unreadable=skip_unreadable, progress=bar)
     for problem in found.unreadable:
-        console.print(f"left out: {problem}", highlight=False, soft_wrap=True)
+        say(console, f"left out: {problem}")
     kept = found.kept
     arrays = {
         "image_id": table.image_id[kept],
@@ -55,6 +55,4 @@ def features(
     }
     with whole_file(out) as partial, partial.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
-    console.print(
-        f"{len(found.x)} images, {found.computed} computed: {out}", highlight=False, soft_wrap=True
-    )
+    say(console, f"{len(found.x)} images, {found.computed} computed: {out}")

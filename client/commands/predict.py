@@ -11,7 +11,7 @@ import typer
 from numpy.typing import NDArray
 
 from common.backbones import get_backbone
-from common.console import messages, progress_bar
+from common.console import messages, progress_bar, say
 from common.errors import ImageError, RunFolderError
 from common.evaluation import class_probabilities
 from common.feature_cache import FeatureCache, default_cache
@@ -53,11 +53,11 @@ def predict(
     with progress_bar(console, "features") as bar:
         found = extract(paths, backbone, store, skip_unreadable=skip_unreadable, progress=bar)
     for problem in found.unreadable:
-        console.print(f"left out: {problem}", highlight=False, soft_wrap=True)
+        say(console, f"left out: {problem}")
     probabilities = class_probabilities(model.head(), about.classes, found.x)
     kept = [path for path, keep in zip(paths, found.kept, strict=True) if keep]
     _write(out, kept, about.classes, probabilities)
-    console.print(f"{len(kept)} images: {out}", highlight=False, soft_wrap=True)
+    say(console, f"{len(kept)} images: {out}")
 
 
 def _paths(images: list[Path]) -> list[Path]:

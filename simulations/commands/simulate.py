@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from common.console import messages, output, progress_bar
+from common.console import messages, output, progress_bar, say
 from common.errors import SettingsError
 from common.feature_cache import default_cache
 from common.learners import LEARNERS
@@ -103,11 +103,11 @@ def simulate(
         display = Display(
             phase=bar.describe,
             progress=bar,
-            note=lambda line: console.print(line, highlight=False, soft_wrap=True),
+            note=lambda line: say(console, line),
         )
         result = run_simulation(settings, ray_address=ray_address, display=display)
     for name, reason in result["partition"]["left_out"].items():
-        console.print(f"site {name} left out: {reason}", highlight=False, soft_wrap=True)
+        say(console, f"site {name} left out: {reason}")
     show_result(output(), result, run)
 
 

@@ -235,3 +235,17 @@ def test_an_interrupted_run_leaves_nothing_but_features_and_goes_on_from_there(
     assert again.returncode == 0, again.stderr
     wanted = (site_run[0] / "model.safetensors").read_bytes()
     assert (out / "model.safetensors").read_bytes() == wanted
+
+
+def test_a_bracket_in_a_name_is_printed_as_it_is(broken: Path, dermafed: Any) -> None:
+    folder = broken.with_name("[red] ward")
+    broken.rename(folder)
+    rows = read_table(folder)
+    for row in rows:
+        row["dataset"] = "[bold]clinic"
+    write_table(folder, rows)
+    wanted = truncated_image(folder)
+    done = dermafed("data", "check", folder)
+    assert done.returncode == 1
+    assert wanted[0] in done.stderr.splitlines()[0]
+    assert "[bold]clinic" in done.stdout
