@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import SourceError
+from common.features import Progress
 from common.sources.synthetic import write_synthetic
 
 IMAGES, SEED = 800, 0
@@ -13,7 +13,7 @@ IMAGES, SEED = 800, 0
 DRAWING = 1
 
 
-def embedded_cohort(cache: Path, progress: Callable[[int, int], None]) -> Path:
+def embedded_cohort(cache: Path, progress: Progress) -> Path:
     """Give the folder of the embedded cohort, writing it the first time.
 
     Parameters

@@ -10,7 +10,7 @@ import csv
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import SourceError
+from common.features import Progress, no_progress
 from common.sources.camera import CAMERAS, photograph
 from common.sources.morphology import draw_lesion
 
@@ -75,16 +76,12 @@ class _Picture:
     site: str
 
 
-def _no_progress(done: int, total: int) -> None:
-    """Report nothing."""
-
-
 def write_synthetic(
     folder: Path,
     *,
     images: int = 800,
     seed: int = 0,
-    progress: Callable[[int, int], None] = _no_progress,
+    progress: Progress = no_progress,
 ) -> None:
     """Write the drawn cohort; the folder appears whole or not at all.
 
@@ -174,7 +171,7 @@ def _refuse_occupied(folder: Path) -> None:
         raise SourceError(f"{folder}: exists and is not empty; choose another folder or remove it")
 
 
-def _write(folder: Path, images: int, seed: int, progress: Callable[[int, int], None]) -> None:
+def _write(folder: Path, images: int, seed: int, progress: Progress) -> None:
     pictures, twins = _plan(images, np.random.default_rng([seed, 0]))
     image_ids = [f"SYN_{number:07d}" for number in range(1, images + 1)]
     (folder / "images").mkdir(parents=True)
