@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint benchmarks clean
+.PHONY: demo test test-slow lint benchmarks benchmark-learners clean
 
 demo: $(READY)  ## four hospitals, one exact head, on the embedded synthetic cohort
 	$(BIN)/dermafed simulate --out runs/demo --overwrite
@@ -23,6 +23,10 @@ lint: $(READY)  ## ruff and mypy, strict
 benchmarks: $(READY)  ## speed against named references, written to benchmarks/results
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.simulation_overhead
+	$(BIN)/python -m benchmarks.server_sum
+
+benchmark-learners: $(READY)  ## every learner on real features: make benchmark-learners COHORT=path/to/HAM10000
+	$(BIN)/python -m benchmarks.learners "$(COHORT)"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

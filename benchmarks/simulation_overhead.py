@@ -25,6 +25,7 @@ import typer
 from benchmarks.machine import median, write
 from client.site import Site
 from common.backbones import get_backbone
+from common.disclosure import EXACT
 from common.settings import RunSettings
 from common.split import Split
 
@@ -56,6 +57,9 @@ def make_site(folder: Path, index: int, sites: int) -> Site:
         x=np.asarray(x),
         y=y,
         split=split,
+        fold=None,
+        kept=np.ones(len(rows), dtype=np.bool_),
+        disclosure=EXACT,
         lesions=len(rows),
         unreadable=(),
     )
@@ -87,7 +91,7 @@ def numpy_seconds(folder: Path, sites: int) -> float:
 
 
 def _settings(sites: int) -> RunSettings:
-    return RunSettings(sites=sites)
+    return RunSettings(sites=sites, learner_settings="calibrate=none")
 
 
 def ours(folder: Path, sites: int) -> dict[str, float]:

@@ -6,18 +6,17 @@ import logging
 import secrets
 from collections.abc import Callable
 
-import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.node import site_of_node
 from client.site import Site
 from common import wire
-from common.errors import ContributionError, DermafedError
+from common.errors import DermafedError
 from common.evaluation import class_probabilities, evaluation_sums
 from common.learners import make_learner
-from common.learners.base import Contribution, Learner, Problem, SiteData
-from common.model import FITTED
+from common.learners.base import Contribution, Learner, Problem
+from common.learners.composed import FITTED
 from common.settings import RunSettings
 from common.split import Split
 
@@ -58,47 +57,33 @@ def make_app(open_site: OpenSite) -> ClientApp:
     @guarded
     def contribute(message: Message, context: Context) -> Message:
         site = open_site(context)
-        settings, learner = _learner(site, context)
+        learner = _learner(site, context)
         stage = wire.decode_stage(message.content)
         learner.contribution_spec(stage)
         state = wire.decode_state(message.content, learner.state_spec(stage))
-        data = site.part(Split.TRAIN)
-        _check_minimum(data, _minimum(settings, context))
-        return _reply(learner.contribute(data, state), message)
+        data = site.part(learner.part(stage))
+        sums = site.disclosure.apply(
+            learner.contribute(data, state), learner.contribution_spec(stage)
+        )
+        return _reply(sums, message)
 
     @app.evaluate("sums")
     @guarded
     def evaluate(message: Message, context: Context) -> Message:
         site = open_site(context)
-        settings, learner = _learner(site, context)
+        learner = _learner(site, context)
         state = wire.decode_state(message.content, learner.state_spec(FITTED))
         data = site.part(Split.TEST)
-        _check_minimum(data, _minimum(settings, context))
         probabilities = class_probabilities(learner.head(state), site.classes, data.x)
-        return _reply(evaluation_sums(data.y, probabilities), message)
+        return _reply(evaluation_sums(data.y, probabilities, site.disclosure), message)
 
     return app
 
 
-def _learner(site: Site, context: Context) -> tuple[RunSettings, Learner]:
+def _learner(site: Site, context: Context) -> Learner:
     settings = RunSettings.from_run_config(context.run_config)
     problem = Problem(site.classes, site.backbone.dimension)
-    return settings, make_learner(settings.learner, problem, settings.alpha_per_image)
-
-
-def _minimum(settings: RunSettings, context: Context) -> int:
-    """Tell the larger of the run's minimum count and the site's own."""
-    return max(settings.minimum_count, int(context.node_config.get("minimum-count", 1)))
-
-
-def _check_minimum(data: SiteData, minimum: int) -> None:
-    """Refuse sums over too few images, in all or of a class, since some sums are by class."""
-    _, counts = np.unique(data.y, return_counts=True)
-    # Sums over no image at all are zeros and tell nothing.
-    if counts.size and int(counts.min()) < minimum:
-        raise ContributionError(
-            f"a class has {int(counts.min())} images, fewer than the minimum count of {minimum}"
-        )
+    return make_learner(settings.learner, problem, settings.learner_settings)
 
 
 def _reply(contribution: Contribution, message: Message) -> Message:

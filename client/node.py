@@ -11,8 +11,10 @@ from flwr.app import Context, UserConfig
 from client.site import Site, open_site
 from common.backbones import get_backbone
 from common.cohort import Cohort, load_cohort
+from common.disclosure import DEFAULT_MINIMUM, EXACT, Disclosure
 from common.errors import CohortError, SettingsError
 from common.feature_cache import FeatureCache, default_cache
+from common.learners import read_settings
 from common.partition import make_partition
 from common.settings import RunSettings
 
@@ -45,7 +47,7 @@ def site_of_node(context: Context) -> Site:
     simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
     name, cohort, rows = (_simulated_site if simulated else _real_site)(settings, node)
     backbone = get_backbone(settings.backbone)
-    # A real site's cache is its own affair, as its cohort is.
+    # A real site's cache is its own affair, as its cohort and what it withholds are.
     folder = node.get("cache") or (simulated and settings.cache) or default_cache()
     return open_site(
         name,
@@ -54,8 +56,33 @@ def site_of_node(context: Context) -> Site:
         backbone,
         FeatureCache(Path(str(folder)), backbone),
         split_seed=settings.split_seed,
+        folds=learner_folds(settings),
+        disclosure=_disclosure(settings, node, simulated=simulated),
         skip_unreadable=settings.skip_unreadable,
     )
+
+
+def learner_folds(settings: RunSettings) -> int:
+    """Tell how many folds the run's learner chooses by; 0 for none."""
+    return read_settings(settings.learner, settings.learner_settings).folds
+
+
+def run_disclosure(settings: RunSettings) -> Disclosure:
+    """Give the policy that a run asks of its sites."""
+    return EXACT if settings.disclosure == "exact" else Disclosure(settings.minimum_count)
+
+
+def _disclosure(settings: RunSettings, node: UserConfig, *, simulated: bool) -> Disclosure:
+    """Give the stricter of the run's policy and the site's own."""
+    asked = run_disclosure(settings)
+    if simulated:
+        return asked
+    own = node.get("minimum-count", DEFAULT_MINIMUM)
+    if not isinstance(own, int) or isinstance(own, bool) or own < 1:
+        raise SettingsError(
+            f"node configuration minimum-count: {own!r} is not a whole number of 1 or more"
+        )
+    return Disclosure(max(own, asked.minimum))
 
 
 def _simulated_site(settings: RunSettings, node: UserConfig) -> _Holding:

@@ -9,12 +9,13 @@ import numpy as np
 
 from common.backbones import Backbone
 from common.cohort import Cohort
+from common.disclosure import EXACT, Disclosure
 from common.errors import CohortError
 from common.feature_cache import FeatureCache
 from common.features import Progress, extract, no_progress
 from common.learners.base import SiteData
 from common.site_info import SiteInfo
-from common.split import Split, split_groups
+from common.split import Split, fold_groups, split_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,8 +43,14 @@ class Site:
         Labels.
     split : ndarray of str, shape (n,)
         Part of the split.
+    fold : ndarray of intp, shape (n,), or None
+        Fold of each image's lesion, where the learner chooses by folds.
+    kept : ndarray of bool, shape (n,)
+        Images that the disclosure policy lets the site sum over, each within its part.
+    disclosure : Disclosure
+        The policy.
     lesions : int
-        Number of lesions.
+        Number of lesions of the images kept.
     unreadable : tuple of str
         Images left out, with the reasons.
     """
@@ -56,20 +63,24 @@ class Site:
     x: NDArray[np.float32]
     y: NDArray[np.intp]
     split: NDArray[np.str_]
+    fold: NDArray[np.intp] | None
+    kept: NDArray[np.bool_]
+    disclosure: Disclosure
     lesions: int
     unreadable: tuple[str, ...]
 
     def part(self, split: Split) -> SiteData:
-        """Give the images of one part of the split."""
-        member = self.split == split.value
-        return SiteData(self.x[member], self.y[member])
+        """Give the images of one part of the split that the site may sum over."""
+        member = (self.split == split.value) & self.kept
+        fold = None if self.fold is None else self.fold[member]
+        return SiteData(self.x[member], self.y[member], fold)
 
     def info(self) -> SiteInfo:
         """Give what the site tells when it joins."""
-        count = {split: int((self.split == split.value).sum()) for split in Split}
+        count = {split: int(((self.split == split.value) & self.kept).sum()) for split in Split}
         return SiteInfo(
             site=self.name,
-            images=len(self.y),
+            images=int(self.kept.sum()),
             lesions=self.lesions,
             train=count[Split.TRAIN],
             validation=count[Split.VALIDATION],
@@ -77,7 +88,18 @@ class Site:
             classes=self.classes,
             backbone=self.backbone.fingerprint,
             split_seed=self.split_seed,
+            withheld=self._withheld(),
         )
+
+    def _withheld(self) -> tuple[str, ...]:
+        """Name the cells that the policy keeps back: part, class and, where there is one, fold."""
+        names = set()
+        for row in np.flatnonzero(~self.kept):
+            part = str(self.split[row])
+            name = f"{part}:{self.classes[self.y[row]]}"
+            by_fold = self.fold is not None and part == Split.TRAIN.value
+            names.add(f"{name}:{self.fold[row]}" if by_fold and self.fold is not None else name)
+        return tuple(sorted(names))
 
 
 def open_site(
@@ -88,6 +110,8 @@ def open_site(
     cache: FeatureCache,
     *,
     split_seed: int,
+    folds: int = 0,
+    disclosure: Disclosure = EXACT,
     skip_unreadable: bool = False,
     threads: int | None = None,
     progress: Progress = no_progress,
@@ -106,6 +130,10 @@ def open_site(
         As `common.features.extract`.
     split_seed : int
         Seed of the split.
+    folds : int
+        Folds that the learner chooses by; 0 for none.
+    disclosure : Disclosure
+        What the site withholds.
 
     Raises
     ------
@@ -127,6 +155,10 @@ def open_site(
     kept = rows[features.kept]
     if not len(kept):
         raise CohortError(f"site {name}: none of its {len(rows)} images can be read")
+    y, group = cohort.y[kept], cohort.group[kept]
+    split = split_groups(split_seed, group)
+    fold = fold_groups(split_seed, group, folds) if folds else None
+    disclosed = _disclosed(disclosure, y, split, fold)
     return Site(
         name=name,
         classes=cohort.classes,
@@ -134,8 +166,31 @@ def open_site(
         split_seed=split_seed,
         rows=kept,
         x=features.x,
-        y=cohort.y[kept],
-        split=split_groups(split_seed, cohort.group[kept]),
-        lesions=len(set(cohort.lesion[kept].tolist())),
+        y=y,
+        split=split,
+        fold=fold,
+        kept=disclosed,
+        disclosure=disclosure,
+        lesions=len(set(cohort.lesion[kept][disclosed].tolist())),
         unreadable=features.unreadable,
     )
+
+
+def _disclosed(
+    disclosure: Disclosure,
+    y: NDArray[np.intp],
+    split: NDArray[np.str_],
+    fold: NDArray[np.intp] | None,
+) -> NDArray[np.bool_]:
+    """Tell which images may be summed over: one answer for all of a run's sums.
+
+    With two, the difference of the sums would be the images that one of them withholds.
+    """
+    kept = np.zeros(len(y), dtype=np.bool_)
+    for part in Split:
+        rows = np.flatnonzero(split == part.value)
+        cells = [y[rows]]
+        if fold is not None and part is Split.TRAIN:
+            cells.append(fold[rows])
+        kept[rows] = disclosure.keep(*cells)
+    return kept

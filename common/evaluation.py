@@ -1,4 +1,7 @@
-"""Evaluation as sums: a confusion matrix and binned scores, which add up over sites."""
+"""Evaluation as sums: a confusion matrix and binned scores, which add up over sites.
+
+What a site withholds of them is its `Disclosure`; the metrics are then intervals, not guesses.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.disclosure import EXACT, Disclosure
+from common.errors import ContributionError
 from common.learners.base import ArraySpec, Contribution
 
 if TYPE_CHECKING:
@@ -19,17 +24,54 @@ SCORE_BINS = 1024
 
 
 def evaluation_spec(classes: int) -> Mapping[str, ArraySpec]:
-    """Describe the sums.
+    """Describe the sums; `check_evaluation` checks what ties them together.
 
-    ``confusion``: int64, shape (classes, classes), rows the truth; ``score_bins``: int64, shape
-    (classes, 2, SCORE_BINS), of each class's probability for images of the others and its own.
+    ``confusion``: int64, shape (classes, classes), rows the truth; ``withheld``: int64, same
+    shape, 1 where the site withholds the cell (it is 0 in ``confusion`` then), else 0;
+    ``score_bins``: int64, shape (classes, 2, SCORE_BINS), of each class's probability for images
+    of the others and its own.
     """
     return {
-        "confusion": ArraySpec((classes, classes), "int64", minimum=0, times_counted=1),
+        # Counts the images save those withheld.
+        "confusion": ArraySpec((classes, classes), "int64", minimum=0),
+        "withheld": ArraySpec((classes, classes), "int64", minimum=0),
         "score_bins": ArraySpec(
             (classes, 2, SCORE_BINS), "int64", minimum=0, times_counted=classes
         ),
     }
+
+
+def check_evaluation(sums: Contribution) -> None:
+    """Check one site's sums against each other.
+
+    Parameters
+    ----------
+    sums : Contribution
+        Arrays that `common.learners.base.check_arrays` found to be of `evaluation_spec`.
+
+    Raises
+    ------
+    ContributionError
+        If they are not sums over ``count`` images, of which the withheld cells lack some.
+    """
+    confusion, withheld = sums.arrays["confusion"], sums.arrays["withheld"]
+    if not np.isin(withheld, (0, 1)).all():
+        raise ContributionError("withheld: holds values other than 0 and 1")
+    if confusion[withheld == 1].any():
+        raise ContributionError("confusion: a withheld cell is not 0")
+    # As Python's integers, which do not wrap around. None is printed: they may be anything.
+    scores = sums.arrays["score_bins"].sum(axis=2, dtype=object)
+    kept = confusion.sum(axis=1, dtype=object)
+    hides = (withheld == 1).any(axis=1).tolist()
+    for row, (others, own) in enumerate(scores):
+        if others + own != sums.count:
+            raise ContributionError(f"score_bins: class {row} does not count each image once")
+        if not hides[row] and kept[row] != own:
+            raise ContributionError(f"confusion: row {row} does not sum to its class's images")
+        if hides[row] and kept[row] >= own:
+            raise ContributionError(f"confusion: row {row} has no image left for withheld cells")
+    if scores[:, 1].sum() != sums.count:
+        raise ContributionError("score_bins: the classes' own images are not all images")
 
 
 def class_probabilities(
@@ -57,16 +99,36 @@ def class_probabilities(
     return probabilities
 
 
-def evaluation_sums(y: NDArray[np.intp], probabilities: NDArray[np.float64]) -> Contribution:
+def evaluation_sums(
+    y: NDArray[np.intp], probabilities: NDArray[np.float64], disclosure: Disclosure = EXACT
+) -> Contribution:
     """Sum over some images.
 
     Parameters
     ----------
     y : ndarray of intp, shape (n,)
-        The truth.
+        The truth, of images that ``disclosure.keep`` lets a site sum over.
     probabilities : ndarray of float64, shape (n, k)
         From `class_probabilities`; the largest is the prediction.
+    disclosure : Disclosure
+        What to withhold. A guarded one moves scores to the mean of at least as many neighbours
+        as its minimum: the AUC is then that of the moved scores.
+
+    Returns
+    -------
+    Contribution
+        Arrays of `evaluation_spec`.
+
+    Raises
+    ------
+    ContributionError
+        If a class has fewer images than the policy's minimum.
     """
+    # The count of images, and the totals that the other cells leave, would tell of them.
+    if not disclosure.keep(y).all():
+        raise ContributionError(
+            f"evaluation: a class has fewer than {disclosure.minimum} images; leave it out"
+        )
     classes = probabilities.shape[1]
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (y, probabilities.argmax(axis=1)), 1)
@@ -74,41 +136,70 @@ def evaluation_sums(y: NDArray[np.intp], probabilities: NDArray[np.float64]) -> 
     counts = np.zeros((classes, 2, SCORE_BINS), dtype=np.int64)
     own = (y[:, None] == np.arange(classes)).astype(np.intp)
     np.add.at(counts, (np.arange(classes)[None, :], own, bins), 1)
-    return Contribution(len(y), {"confusion": confusion, "score_bins": counts})
+    kept, withheld = disclosure.withhold_cells(confusion)
+    score_bins = disclosure.merge_bins(counts)
+    return Contribution(len(y), {"confusion": kept, "withheld": withheld, "score_bins": score_bins})
 
 
 def metrics_of_confusion(
-    confusion: NDArray[np.int64], macro_auc: float | None, classes: tuple[str, ...]
+    confusion: NDArray[np.int64],
+    macro_auc: float | None,
+    classes: tuple[str, ...],
+    support: NDArray[np.int64] | None = None,
+    withheld: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Derive a group's metrics.
 
     Parameters
     ----------
     confusion : ndarray of int64, shape (k, k)
-        Rows the truth.
+        Rows the truth; lacks the images of withheld cells.
     macro_auc : float or None
         Mean one-versus-rest AUC, None where no class has one.
     classes : tuple of str, length k
         Class names.
+    support : ndarray of int64, shape (k,), optional
+        Images of each class, those of withheld cells included: the totals of the classes' own
+        scores. The row sums of ``confusion`` by default.
+    withheld : ndarray of int64, shape (k, k), optional
+        How many sites withheld each cell; none by default.
 
     Returns
     -------
     dict
         ``n``; ``accuracy``; ``balanced_accuracy``, the mean sensitivity over the classes that
         the group has (those it lacks are listed in ``classes_absent``, not counted as zero);
-        ``macro_auc``. None where there is no image.
+        ``macro_auc``; ``images_withheld``. ``accuracy_bounds`` and ``balanced_accuracy_bounds``
+        are the lowest and highest values that fit what is known, and where these differ,
+        because a cell of the diagonal is withheld, the value itself is None. All metrics are
+        None where there is no image.
     """
-    support = confusion.sum(axis=1)
+    rows, right = confusion.sum(axis=1), np.diag(confusion)
+    support = rows if support is None else support
+    hidden = np.zeros(len(right), dtype=np.bool_) if withheld is None else np.diag(withheld) > 0
+    # At best all withheld images of a class are predicted right, at worst none of them.
+    most = right + np.where(hidden, support - rows, 0)
     n, present = int(support.sum()), support > 0
-    sensitivity = np.diag(confusion)[present] / support[present]
+    accuracy = balanced = None
+    if n:
+        accuracy = [float(found.sum() / n) for found in (right, most)]
+        balanced = [float((found[present] / support[present]).mean()) for found in (right, most)]
     return {
         "n": n,
-        "accuracy": float(np.trace(confusion) / n) if n else None,
-        "balanced_accuracy": float(sensitivity.mean()) if n else None,
+        "accuracy": _agreed(accuracy),
+        "accuracy_bounds": accuracy,
+        "balanced_accuracy": _agreed(balanced),
+        "balanced_accuracy_bounds": balanced,
         "macro_auc": macro_auc,
         "classes_absent": [name for name, has in zip(classes, present, strict=True) if not has],
         "confusion": confusion.tolist(),
+        "images_withheld": n - int(confusion.sum()),
     }
+
+
+def _agreed(bounds: list[float] | None) -> float | None:
+    """Give the value that both bounds are, if they are one."""
+    return bounds[0] if bounds and bounds[0] == bounds[1] else None
 
 
 def binned_macro_auc(score_bins: NDArray[np.int64]) -> float | None:

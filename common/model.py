@@ -15,10 +15,10 @@ from safetensors.numpy import load_file, save_file
 from common.errors import ContributionError, RunFolderError, SettingsError
 from common.learners import make_learner
 from common.learners.base import Arrays, Problem, State, check_arrays
+from common.learners.composed import FITTED
 from common.learners.linear_head import LinearHead
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
-FITTED = "fitted"
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class ModelDescription:
     ----------
     learner : str
         Key of `common.learners.LEARNERS`.
-    alpha_per_image : float
-        Its penalty, divided by the number of training images.
+    learner_settings : str
+        What was set for it, as ``"key=value key=value"``.
+    chosen : float or None
+        Value of the searched setting, where there was a search.
     classes : tuple of str
         All classes, in the order of the model's rows.
     classes_without_training_images : tuple of str
@@ -48,7 +50,8 @@ class ModelDescription:
     """
 
     learner: str
-    alpha_per_image: float
+    learner_settings: str
+    chosen: float | None
     classes: tuple[str, ...]
     classes_without_training_images: tuple[str, ...]
     dimension: int
@@ -78,7 +81,7 @@ class Model:
         """Make the classifier."""
         about = self.description
         learner = make_learner(
-            about.learner, Problem(about.classes, about.dimension), about.alpha_per_image
+            about.learner, Problem(about.classes, about.dimension), about.learner_settings
         )
         return learner.head(State(FITTED, self.arrays, done=True))
 
@@ -90,6 +93,22 @@ def save_model(folder: Path, model: Model) -> None:
     save_file(arrays, folder / WEIGHTS_FILE)
     text = json.dumps(asdict(model.description), indent=2)
     (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_description(path: Path) -> ModelDescription:
+    """Read a ``model.json``.
+
+    Raises
+    ------
+    RunFolderError
+        If it is missing or damaged.
+    """
+    try:
+        return TypeAdapter(ModelDescription).validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunFolderError(f"{path}: {error.strerror}; give a run's model.json") from error
+    except ValidationError as error:
+        raise RunFolderError(f"{path}: damaged: {error.errors()[0]['msg']}") from error
 
 
 def load_model(folder: Path) -> Model:
@@ -104,17 +123,14 @@ def load_model(folder: Path) -> Model:
     for path in (description, weights):
         if not path.is_file():
             raise RunFolderError(f"{path}: missing; {folder} is not the folder of a finished run")
-    try:
-        about = TypeAdapter(ModelDescription).validate_json(description.read_bytes())
-    except ValidationError as error:
-        raise RunFolderError(f"{description}: damaged: {error.errors()[0]['msg']}") from error
+    about = read_description(description)
     try:
         arrays: dict[str, Any] = load_file(weights)
     except SafetensorError as error:
         raise RunFolderError(f"{weights}: damaged: {error}") from error
     problem = Problem(about.classes, about.dimension)
     try:
-        learner = make_learner(about.learner, problem, about.alpha_per_image)
+        learner = make_learner(about.learner, problem, about.learner_settings)
     except SettingsError as error:
         raise RunFolderError(f"{description}: {error}") from error
     try:

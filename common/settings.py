@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from common.disclosure import DEFAULT_MINIMUM
 from common.errors import SettingsError
 
 
@@ -26,8 +28,8 @@ class RunSettings(BaseModel):
         How simulated sites share the cohort: ``site``, ``iid:N`` or ``dirichlet:ALPHA:N``.
     learner : str
         Key of `common.learners.LEARNERS`.
-    alpha_per_image : float
-        The learner's penalty, divided by the number of training images.
+    learner_settings : str
+        ``"key=value key=value"``, as the learner's own settings class says.
     backbone : str
         Name of a backbone.
     split_seed : int
@@ -50,8 +52,15 @@ class RunSettings(BaseModel):
         Seconds that a site may take to answer, and that nodes may take to come online.
     window : int
         Messages in flight or waiting to be added, at most.
+    warm_start : str
+        Run folder at the coordinator whose model an iterative learner starts from; empty for none.
+    without : str
+        Names of sites that have withdrawn, separated by commas; they are not asked.
+    disclosure : str
+        ``exact`` or ``guarded``: what simulated sites withhold. A real site is always guarded, by
+        its own node configuration.
     minimum_count : int
-        Fewest images of a class that a site's sums may hold; a site may ask for more.
+        Fewest images that a statistic of a guarded site may be over; a site may ask for more.
     """
 
     model_config = ConfigDict(
@@ -61,7 +70,7 @@ class RunSettings(BaseModel):
     cohort: str = ""
     partition: str = "site"
     learner: str = "ridge"
-    alpha_per_image: float = Field(1.0, gt=0.0, allow_inf_nan=False)
+    learner_settings: str = ""
     backbone: str = "efficientnet_lite0"
     split_seed: int = Field(1, ge=0)
     seed: int = Field(0, ge=0)
@@ -73,7 +82,10 @@ class RunSettings(BaseModel):
     quorum: int = Field(0, ge=0)
     deadline: float = Field(600.0, gt=0.0, allow_inf_nan=False)
     window: int = Field(16, ge=1, le=1024)
-    minimum_count: int = Field(1, ge=1)
+    warm_start: str = ""
+    without: str = ""
+    disclosure: Literal["exact", "guarded"] = "exact"
+    minimum_count: int = Field(DEFAULT_MINIMUM, ge=1)
 
     @classmethod
     def from_run_config(cls, config: Mapping[str, object]) -> RunSettings:

@@ -23,6 +23,9 @@ class SiteInfo:
         Fingerprint of the backbone its features come from.
     split_seed : int
         Seed of its split.
+    withheld : tuple of str
+        What its disclosure policy keeps back, as ``part:class`` or ``part:class:fold``; the
+        counts are without it.
     """
 
     site: str
@@ -34,3 +37,4 @@ class SiteInfo:
     classes: tuple[str, ...]
     backbone: str
     split_seed: int
+    withheld: tuple[str, ...] = ()

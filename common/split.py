@@ -66,6 +66,28 @@ def split_groups(seed: int, groups: Sequence[str] | NDArray[np.str_]) -> NDArray
     return np.array([known[str(group)] for group in groups], dtype="<U10")
 
 
+def fold_groups(
+    seed: int, groups: Sequence[str] | NDArray[np.str_], folds: int
+) -> NDArray[np.intp]:
+    """Deal groups to folds for cross-validation, by a hash that the split does not use.
+
+    Parameters
+    ----------
+    seed : int
+        The split seed.
+    groups : sequence of str, length n
+        Each image's group.
+    folds : int
+        Number of folds.
+
+    Returns
+    -------
+    ndarray of intp, shape (n,)
+    """
+    known = {group: int(position(seed, f"fold:{group}") * folds) for group in set(map(str, groups))}
+    return np.array([known[str(group)] for group in groups], dtype=np.intp)
+
+
 def join_groups(lesions: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Join lesions that are one: each lesion's group is the smallest id of its joined set.
 

@@ -17,6 +17,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDic
 from common.errors import ContributionError
 from common.learners.base import Arrays, ArraySpec, Contribution, State, check_arrays
 from common.site_info import SiteInfo
+from common.split import Split
 
 JOIN = "query.join"
 CONTRIBUTE = "train.contribute"
@@ -26,7 +27,7 @@ EVALUATE = "evaluate.sums"
 SITE_ERROR_CODE = 100
 
 _ARRAYS, _CONFIG = "arrays", "config"
-_MAX_NAME = 200
+_MAX_NAME, _MAX_NAMES, _MAX_DIGITS = 200, 10_000, 3
 _NUMPY, _MAGIC = "numpy.ndarray", b"\x93NUMPY\x01\x00"
 
 
@@ -92,7 +93,12 @@ def decode_contribution(
 
 def encode_site_info(info: SiteInfo) -> RecordDict:
     """Pack what a site tells when it joins."""
-    values = {**asdict(info), "classes": list(info.classes)}
+    values = {
+        **asdict(info),
+        "classes": list(info.classes),
+        # Flower has no empty list.
+        "withheld": list(info.withheld) or [""],
+    }
     return RecordDict({_CONFIG: ConfigRecord(values)})
 
 
@@ -115,13 +121,19 @@ def decode_site_info(content: RecordDict) -> SiteInfo:
         raise ContributionError("the parts of the split do not add up to the images")
     if type(config["split_seed"]) is not int:
         raise ContributionError("split_seed: not a whole number")
-    classes = config["classes"]
-    values = [config["site"], config["backbone"], *(classes if isinstance(classes, list) else [0])]
+    classes, withheld = config["classes"], config["withheld"]
+    if not isinstance(classes, list) or not isinstance(withheld, list):
+        raise ContributionError("a list of names is missing")
+    if len(classes) > _MAX_NAMES or len(withheld) > _MAX_NAMES:
+        raise ContributionError("a list of names is too long")
+    kept_back = [] if withheld == [""] else withheld
+    values = [config["site"], config["backbone"], *classes, *kept_back]
     if not all(isinstance(name, str) and 0 < len(name) <= _MAX_NAME for name in values):
         raise ContributionError("a name is missing, not text or too long")
     names = [str(name) for name in values]
     if not all(name.isprintable() for name in names):
         raise ContributionError("a name holds control characters")
+    _check_withheld(names[2 + len(classes) :], names[2 : 2 + len(classes)])
     return SiteInfo(
         site=names[0],
         images=images,
@@ -129,10 +141,23 @@ def decode_site_info(content: RecordDict) -> SiteInfo:
         train=parts[0],
         validation=parts[1],
         test=parts[2],
-        classes=tuple(names[2:]),
+        classes=tuple(names[2 : 2 + len(classes)]),
         backbone=names[1],
         split_seed=int(str(config["split_seed"])),
+        withheld=tuple(names[2 + len(classes) :]),
     )
+
+
+def _check_withheld(withheld: list[str], classes: list[str]) -> None:
+    """Refuse what is not ``part:class`` or ``part:class:fold``, or comes twice."""
+    known = {f"{part.value}:{name}" for part in Split for name in classes}
+    for item in withheld:
+        cell, _, fold = item.rpartition(":")
+        of_fold = cell in known and fold.isdecimal() and len(fold) <= _MAX_DIGITS
+        if item not in known and not of_fold:
+            raise ContributionError(f"withheld: {_shown(item)} is no part and class")
+    if len(set(withheld)) < len(withheld):
+        raise ContributionError("withheld: a cell comes twice")
 
 
 def error_reply(category: str, identifier: str, message: Message) -> Message:

@@ -13,14 +13,17 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from common.backbones import get_backbone
-from common.errors import RoundError
+from common.errors import RoundError, SettingsError
 from common.evaluation import binned_macro_auc, metrics_of_confusion
-from common.learners import make_learner
-from common.learners.base import Contribution, Problem, State, add
-from common.model import Model, ModelDescription, save_model
+from common.learners import make_learner, read_settings
+from common.learners.base import Contribution, Problem, State
+from common.learners.search import Selection
+from common.learners.total import Total
+from common.model import Model, ModelDescription, load_model, save_model
 from common.settings import RunSettings
 from common.site_info import SiteInfo
 from common.versions import package_versions
+from server.ledger import Ledger
 from server.sum_strategy import RoundPolicy, SumStrategy
 
 RESULT_FILE = "result.json"
@@ -57,16 +60,26 @@ def run_federation(
     policy = RoundPolicy(settings.quorum, settings.deadline, settings.window)
     strategy = SumStrategy(grid, policy, report)
     backbone = get_backbone(settings.backbone)
+    # Sites read them, too, when they join, but could only refuse without saying why.
+    read_settings(settings.learner, settings.learner_settings)
     seconds: dict[str, float] = {}
     with _timed(seconds, "join"):
-        sites = strategy.join(settings.sites, backbone.fingerprint, settings.split_seed)
+        without = [name.strip() for name in settings.without.split(",") if name.strip()]
+        sites = strategy.join(settings.sites, backbone.fingerprint, settings.split_seed, without)
     for info in sites.values():
         report(f"{info.site}: {info.images} images, {info.lesions} lesions, {info.train} to learn")
+        if info.withheld:
+            report(f"{info.site}: withholds {', '.join(info.withheld)}")
     classes = next(iter(sites.values())).classes
     problem = Problem(classes, backbone.dimension)
-    learner = make_learner(settings.learner, problem, settings.alpha_per_image)
+    learner = make_learner(settings.learner, problem, settings.learner_settings)
+    if settings.warm_start:
+        learner.warm_start(_warm_model(settings, problem).arrays)
+    ledger = Ledger(out, settings, problem, sites) if learner.settings.ledger else None
     with _timed(seconds, "learn"):
-        state, members = strategy.fit(learner, sites)
+        state, members = strategy.fit(learner, sites, None if ledger is None else ledger.keep)
+    if ledger is not None:
+        ledger.keep_only([info.site for info in members.values()])
     with _timed(seconds, "evaluate"):
         results = strategy.evaluate(state, members)
 
@@ -75,6 +88,7 @@ def run_federation(
     result = {
         "config": settings.model_dump(exclude={"out", "overwrite", "cache"}),
         "rounds": strategy.traffic.rounds,
+        "stages": strategy.traffic.stages,
         "bytes_up": strategy.traffic.bytes_up,
         "bytes_down": strategy.traffic.bytes_down,
         "seconds": seconds,
@@ -83,7 +97,9 @@ def run_federation(
             "images": {info.site: info.images for info in members.values()},
             "lesions": {info.site: info.lesions for info in members.values()},
             "left_out": strategy.left_out,
+            "withheld": {info.site: list(info.withheld) for info in members.values()},
         },
+        "selection": _selection(state),
         "test": _test(results, classes),
         "versions": package_versions(),
     }
@@ -102,10 +118,12 @@ def _model(
 ) -> Model:
     backbone = get_backbone(settings.backbone)
     absent = np.flatnonzero(state.arrays["class_count"] == 0)
+    selection = Selection.of(state)
     return Model(
         ModelDescription(
             learner=settings.learner,
-            alpha_per_image=settings.alpha_per_image,
+            learner_settings=settings.learner_settings,
+            chosen=None if selection is None else selection.value,
             classes=classes,
             classes_without_training_images=tuple(classes[i] for i in absent),
             dimension=backbone.dimension,
@@ -120,20 +138,50 @@ def _model(
 
 
 def _test(results: dict[str, Contribution], classes: tuple[str, ...]) -> dict[str, Any]:
-    pooled: Contribution | None = None
-    for sums in results.values():
-        pooled = add(pooled, sums)
-    if pooled is None:
+    if not results:
         raise RoundError("evaluation: no site answered")
+    pooled = Total()
+    for sums in results.values():
+        pooled.add(sums)
     return {
-        "pooled": _metrics(pooled, classes),
+        "pooled": _metrics(pooled.value(), classes),
         "sites": {name: _metrics(sums, classes) for name, sums in results.items()},
     }
 
 
 def _metrics(sums: Contribution, classes: tuple[str, ...]) -> dict[str, Any]:
-    auc = binned_macro_auc(sums.arrays["score_bins"])
-    return metrics_of_confusion(sums.arrays["confusion"], auc, classes)
+    bins = sums.arrays["score_bins"]
+    return metrics_of_confusion(
+        sums.arrays["confusion"],
+        binned_macro_auc(bins),
+        classes,
+        support=bins[:, 1].sum(axis=1),
+        withheld=sums.arrays["withheld"],
+    )
+
+
+def _selection(state: State) -> dict[str, Any] | None:
+    selection = Selection.of(state)
+    if selection is None:
+        return None
+    return {
+        "values": selection.values.tolist(),
+        "balanced_accuracy": selection.mean.tolist(),
+        "standard_error": selection.standard_error.tolist(),
+        "folds": [[None if np.isnan(x) else x for x in row] for row in selection.scores.tolist()],
+        "chosen": selection.value,
+    }
+
+
+def _warm_model(settings: RunSettings, problem: Problem) -> Model:
+    model = load_model(Path(settings.warm_start))
+    about = model.description
+    backbone = get_backbone(settings.backbone)
+    if (about.classes, about.backbone_fingerprint) != (problem.classes, backbone.fingerprint):
+        raise SettingsError(
+            f"run setting warm-start: {settings.warm_start} is of other classes or another backbone"
+        )
+    return model
 
 
 @contextmanager

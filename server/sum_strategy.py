@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from common import wire
 from common.errors import ContributionError, RoundError
-from common.evaluation import evaluation_spec
-from common.learners.base import ArraySpec, Contribution, Learner, State, add
+from common.evaluation import check_evaluation, evaluation_spec
+from common.learners.base import ArraySpec, Contribution, Learner, State
+from common.learners.total import Total
 from common.site_info import SiteInfo
+from common.split import Split
 from server.collect import Asked, collect
 
 _NODE_PAUSE = 0.1
@@ -53,13 +56,27 @@ class Traffic:
     ----------
     rounds : int
         Rounds of learning.
+    stages : dict of str to int
+        How many of them each of the learner's stages took.
     bytes_down, bytes_up : int
         Content of messages to and from sites, before transport encoding.
     """
 
     rounds: int = 0
+    stages: dict[str, int] = field(default_factory=dict)
     bytes_down: int = 0
     bytes_up: int = 0
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What a round asks, and what an answer must be."""
+
+    kind: str
+    content: RecordDict
+    spec: Mapping[str, ArraySpec]
+    verify: Callable[[Contribution], None]
+    part: Split
 
 
 @dataclass
@@ -86,7 +103,9 @@ class SumStrategy:
     traffic: Traffic = field(default_factory=Traffic)
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def join(self, expected: int, backbone: str, split_seed: int) -> dict[int, SiteInfo]:
+    def join(
+        self, expected: int, backbone: str, split_seed: int, without: Collection[str] = ()
+    ) -> dict[int, SiteInfo]:
         """Ask every node who it is.
 
         Parameters
@@ -97,6 +116,8 @@ class SumStrategy:
             Fingerprint of the backbone that every site must use.
         split_seed : int
             Seed that every site must split by.
+        without : collection of str
+            Sites that have withdrawn: they are left out and asked nothing more.
 
         Returns
         -------
@@ -119,6 +140,9 @@ class SumStrategy:
                 refused[f"node {asked.node_id}"] = _one_line(error)
         joined = dict(sorted(joined.items(), key=lambda item: item[1].site))
         _refuse_doubles(joined)
+        gone = {node for node, info in joined.items() if info.site in without}
+        for node in gone:
+            self.left_out[joined.pop(node).site] = "withdrawn"
         # The task is what most sites say, so that no single site can turn the others out.
         classes = Counter(info.classes for info in joined.values()).most_common(1)
         wanted = {
@@ -131,17 +155,30 @@ class SumStrategy:
             if problem:
                 refused[info.site] = _one_line(problem)
         joined = {node: info for node, info in joined.items() if info.site not in refused}
-        self._require_quorum("join", len(nodes), len(joined), refused)
+        self._require_quorum("join", len(nodes) - len(gone), len(joined), refused)
         return joined
 
     def fit(
-        self, learner: Learner, sites: dict[int, SiteInfo]
+        self,
+        learner: Learner,
+        sites: dict[int, SiteInfo],
+        keep: Callable[[str, str, Contribution], None] | None = None,
     ) -> tuple[State, dict[int, SiteInfo]]:
         """Run a learner until it is done.
 
         A site that is lost between two rounds, where the quorum allows it, leaves no trace: the
         rounds start again without it, so that the model is exactly the pooled fit of the sites
         returned.
+
+        Parameters
+        ----------
+        learner : Learner
+            What to fit.
+        sites : dict of int to SiteInfo
+            Those that joined.
+        keep : callable or None
+            Called with each site's name, the stage and its contribution: for a ledger. Without
+            it, contributions are added and forgotten.
 
         Returns
         -------
@@ -158,23 +195,33 @@ class SumStrategy:
         asked = len(sites)
         first = state = learner.start()
         while not state.done:
-            spec = learner.contribution_spec(state.stage)
-            content = wire.encode_state(state)
-            registered = {node: info.train for node, info in sites.items()}
-            total: Contribution | None = None
+            stage = state.stage
+            question = _Question(
+                wire.CONTRIBUTE,
+                wire.encode_state(state),
+                learner.contribution_spec(stage),
+                partial(learner.verify, stage),
+                learner.part(stage),
+            )
+            total = Total()
             answered: dict[int, SiteInfo] = {}
-            for node, sums in self._sums(wire.CONTRIBUTE, content, spec, sites, registered, asked):
-                total = add(total, sums)
+            for node, sums in self._sums(question, sites, asked):
+                total.add(sums)
+                if keep is not None:
+                    keep(sites[node].site, stage, sums)
                 answered[node] = sites[node]
             lost, sites = len(sites) - len(answered), answered
             self.traffic.rounds += 1
+            self.traffic.stages[stage] = self.traffic.stages.get(stage, 0) + 1
             if lost and state.stage != first.stage:
                 self.report("starting again without them: sums of different sites do not mix")
                 state = first
                 continue
-            if total is None or total.count == 0:
-                raise RoundError(f"round {state.stage}: no site has a training image")
-            state = learner.update(state, total)
+            if total.count == 0 and learner.part(stage) is Split.TRAIN:
+                raise RoundError(f"round {stage}: no site has a training image")
+            state = learner.update(state, total.value())
+            for note in state.notes:
+                self.report(note)
         return state, sites
 
     def evaluate(self, state: State, sites: dict[int, SiteInfo]) -> dict[str, Contribution]:
@@ -192,27 +239,25 @@ class SumStrategy:
         """
         spec = evaluation_spec(len(next(iter(sites.values())).classes))
         content = wire.encode_state(state)
-        registered = {node: info.test for node, info in sites.items()}
-        replies = self._sums(wire.EVALUATE, content, spec, sites, registered, len(sites))
+        question = _Question(wire.EVALUATE, content, spec, check_evaluation, Split.TEST)
+        replies = self._sums(question, sites, len(sites))
         return {sites[node].site: sums for node, sums in replies}
 
     def _sums(
-        self,
-        kind: str,
-        content: RecordDict,
-        spec: Mapping[str, ArraySpec],
-        sites: Mapping[int, SiteInfo],
-        registered: Mapping[int, int],
-        asked: int,
+        self, question: _Question, sites: Mapping[int, SiteInfo], asked: int
     ) -> Iterator[tuple[int, Contribution]]:
         """Yield the replies that are right, in the sites' order; then demand the quorum."""
         refused: dict[str, str] = {}
         answered = 0
-        for reply in self._collect(self._message(content, node, kind) for node in sites):
+        kind = question.kind
+        for reply in self._collect(self._message(question.content, node, kind) for node in sites):
+            info = sites[reply.node_id]
+            registered = getattr(info, question.part.value)
             try:
-                sums = wire.decode_contribution(reply.content(), spec, registered[reply.node_id])
+                sums = wire.decode_contribution(reply.content(), question.spec, registered)
+                question.verify(sums)
             except ContributionError as error:
-                refused[sites[reply.node_id].site] = _one_line(error)
+                refused[info.site] = _one_line(error)
             else:
                 answered += 1
                 yield reply.node_id, sums

@@ -1,25 +1,38 @@
 """The pooled oracle: what scikit-learn fits on all sites' features at once.
 
 It is what an exact federation must equal. It lives in the lab, since a coordinator never has
-pooled data, and it shares no code with our learners.
+pooled data, and it shares no code with our learners. Two things are taken from the federation,
+since they are drawn or chosen, not fitted: a kernel map's random numbers, and the value that a
+search chose.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.linear_model import RidgeClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.kernel_approximation import Nystroem, RBFSampler
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from common.errors import SettingsError
+from common.learners import read_settings
+from common.learners.linear_head import LinearHead
+from common.model import Model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_TIGHT, _MANY = 1e-10, 100_000
 
 
 @dataclass(frozen=True)
@@ -29,65 +42,202 @@ class Oracle:
     Attributes
     ----------
     probabilities : ndarray of float64, shape (n, classes)
-        For every image asked for; 0 for a class without training images.
-    coef : ndarray of float64, shape (k, dimension)
-        Of the standardised features; one row a class that has training images.
+        For every image asked for, at the federation's temperature; 0 for a class without training
+        images.
+    predicted : ndarray of intp, shape (n,)
+        Its own predictions; at the federation's temperatures where each class has its own.
+    coef : ndarray of float64, shape (k, dimension), or None
+        Of the standardised features, one row a class that has training images; None for a head
+        that scikit-learn gives no coefficients.
     """
 
     probabilities: NDArray[np.float64]
-    coef: NDArray[np.float64]
+    predicted: NDArray[np.intp]
+    coef: NDArray[np.float64] | None
 
 
-def _ridge(images: int, alpha_per_image: float) -> Pipeline:
-    ridge = RidgeClassifier(alpha=alpha_per_image * images, class_weight="balanced")
-    return make_pipeline(StandardScaler(), ridge)
+class _Task(NamedTuple):
+    """What an oracle is fitted on."""
+
+    z: NDArray[np.float64]
+    y: NDArray[np.intp]
+    settings: Any
+    classes: int
+
+    @property
+    def balanced(self) -> NDArray[np.float64]:
+        """Weight of each image."""
+        counts = np.bincount(self.y)
+        return len(self.y) / (np.count_nonzero(counts) * counts[self.y])
+
+    @property
+    def class_weight(self) -> str | None:
+        return "balanced" if self.settings.class_weight == "balanced" else None
+
+    @property
+    def c(self) -> float:
+        """Scikit-learn's inverse penalty."""
+        return float(1.0 / (self.settings.alpha_per_image * len(self.y)))
 
 
-_ORACLES: Mapping[str, Callable[[int, float], Pipeline]] = {"ridge": _ridge}
+class _Known:
+    """A covariance estimator that has its covariance already."""
+
+    def __init__(self, covariance: NDArray[np.float64]) -> None:
+        self.covariance_ = covariance
+
+    def fit(self, _x: object) -> _Known:
+        """Do nothing."""
+        return self
+
+
+def _ridge(task: _Task) -> Any:  # noqa: ANN401
+    alpha = task.settings.alpha_per_image * len(task.y)
+    return RidgeClassifier(alpha=alpha, class_weight=task.class_weight).fit(task.z, task.y)
+
+
+def _ncm(task: _Task) -> Any:  # noqa: ANN401
+    with warnings.catch_warnings():
+        # A feature that is the same in all images has no spread; it changes nothing here.
+        warnings.filterwarnings("ignore", "self.within_class_std_dev_", UserWarning)
+        nearest = NearestCentroid(priors=task.settings.priors).fit(task.z, task.y)
+    if task.settings.priors == "uniform":
+        # With equal priors its predictions do not scale by this, but its decisions do.
+        nearest.within_class_std_dev_ = np.ones(task.z.shape[1])
+    return nearest
+
+
+def _lda(task: _Task) -> Any:  # noqa: ANN401
+    classes = np.unique(task.y)
+    uniform = task.settings.priors == "uniform"
+    priors = np.full(len(classes), 1.0 / len(classes)) if uniform else None
+    if task.settings.shrinkage != "ledoit-wolf":
+        lda = LinearDiscriminantAnalysis(
+            solver="lsqr", shrinkage=task.settings.shrinkage, priors=priors
+        )
+        return _both_rows(lda.fit(task.z, task.y))
+    means = np.array([task.z[task.y == label].mean(axis=0) for label in classes])
+    root = np.sqrt(task.balanced) if uniform else np.ones(len(task.y))
+    centred = (task.z - means[np.searchsorted(classes, task.y)]) * root[:, None]
+    known = _Known(LedoitWolf(assume_centered=True).fit(centred).covariance_)
+    lda = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=known, priors=priors)
+    return _both_rows(lda.fit(task.z, task.y))
+
+
+def _both_rows(lda: Any) -> Any:  # noqa: ANN401
+    """Undo what scikit-learn does for two classes: it keeps the difference of their rows alone."""
+    if len(lda.classes_) == 2:
+        lda.coef_ = np.linalg.lstsq(lda.covariance_, lda.means_.T, rcond=None)[0].T
+        lda.intercept_ = np.log(lda.priors_) - 0.5 * (lda.means_ * lda.coef_).sum(axis=1)
+    return lda
+
+
+def _logistic(task: _Task) -> Any:  # noqa: ANN401
+    ratio = task.settings.l1_ratio
+    weight = task.balanced if task.class_weight else np.ones(len(task.y))
+    # Saga's step length takes no account of weights above 1; only their product with C matters.
+    most = float(weight.max())
+    solver = "saga" if ratio else ("newton-cholesky" if task.z.shape[1] <= 300 else "lbfgs")
+    logistic = LogisticRegression(
+        C=task.c * most, l1_ratio=ratio, solver=solver, tol=_TIGHT, max_iter=_MANY
+    )
+    return logistic.fit(task.z, task.y, weight / most)
+
+
+def _svm(task: _Task) -> Any:  # noqa: ANN401
+    svm = LinearSVC(C=task.c, dual=False, tol=_TIGHT, max_iter=_MANY)
+    return svm.fit(task.z, task.y, task.balanced if task.class_weight else None)
+
+
+_ORACLES: Mapping[str, Callable[[_Task], Any]] = {
+    "lda": _lda,
+    "logistic": _logistic,
+    "ncm": _ncm,
+    "ridge": _ridge,
+    "svm": _svm,
+}
 
 
 def fit_oracle(
-    learner: str,
-    alpha_per_image: float,
+    model: Model,
     x: NDArray[Any],
     y: NDArray[np.intp],
     train: NDArray[np.bool_],
-    classes: int,
 ) -> Oracle:
-    """Fit scikit-learn's counterpart of a learner on pooled features, in float64.
+    """Fit scikit-learn's counterpart of a model on pooled features, in float64.
 
     Parameters
     ----------
-    learner : str
-        Name of the learner.
-    alpha_per_image : float
-        Its penalty, divided by the number of training images.
+    model : Model
+        The federation's.
     x : ndarray, shape (n, dimension)
         Features of all images.
     y : ndarray of intp, shape (n,)
         Labels.
     train : ndarray of bool, shape (n,)
         Which images to fit on.
-    classes : int
-        Number of classes.
 
     Raises
     ------
     SettingsError
         If the learner has no oracle.
     """
-    if learner not in _ORACLES:
-        raise SettingsError(f"learner {learner!r} has no pooled oracle; give it one beside it")
-    pipeline = _ORACLES[learner](int(train.sum()), alpha_per_image)
-    x64 = x.astype(np.float64)
-    pipeline.fit(x64[train], y[train])
-    scores = pipeline.decision_function(x64)
-    coef = pipeline[-1].coef_
+    about = model.description
+    if about.learner not in _ORACLES:
+        raise SettingsError(f"learner {about.learner!r} has no pooled oracle; write one here")
+    settings = read_settings(about.learner, about.learner_settings)
+    if about.chosen is not None:
+        searched = "shrinkage" if about.learner == "lda" else "alpha_per_image"
+        settings = settings.model_copy(update={searched: about.chosen})
+    head = model.head()
+    z, projection = _front(settings, head, x.astype(np.float64), train)
+    fitted = _ORACLES[about.learner](_Task(z[train], y[train], settings, len(about.classes)))
+    scores = fitted.decision_function(z)
+    coef = getattr(fitted, "coef_", None)
     if scores.ndim == 1:
-        scores, coef = np.stack([-scores, scores], axis=1), np.stack([-coef.ravel(), coef.ravel()])
-    probabilities = np.zeros((len(x), classes))
-    probabilities[:, pipeline.classes_] = softmax(scores, axis=1)
-    return Oracle(probabilities, coef)
+        scores = np.stack([-scores if head.symmetric_pair else 0 * scores, scores], axis=1)
+        coef = None if coef is None else _pair(coef, symmetric=head.symmetric_pair)
+    probabilities = np.zeros((len(x), len(about.classes)))
+    probabilities[:, fitted.classes_] = softmax(scores * head.inverse_temperature_, axis=1)
+    if coef is not None and projection is not None:
+        coef = coef @ projection
+    predicted = fitted.predict(z)
+    if settings.calibrate == "vector":
+        # A temperature a class moves the borders between classes; a single one does not.
+        predicted = probabilities.argmax(axis=1)
+    return Oracle(probabilities, predicted, coef)
+
+
+def _pair(coef: NDArray[np.float64], *, symmetric: bool) -> NDArray[np.float64]:
+    """Write the one row of two classes as two."""
+    row = coef.ravel()
+    return np.stack([-row if symmetric else 0 * row, row])
+
+
+def _front(
+    settings: Any,  # noqa: ANN401
+    head: LinearHead,
+    x: NDArray[np.float64],
+    train: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Transform all images as scikit-learn does; with the matrix that undoes a projection."""
+    z = StandardScaler().fit(x[train]).transform(x)
+    projection = None
+    if settings.pca:
+        pca = PCA(settings.pca, svd_solver="full").fit(z[train])
+        z, projection = pca.transform(z), pca.components_
+    if settings.kernel == "none":
+        return z, projection
+    if settings.kernel == "rff":
+        sampler = RBFSampler(n_components=settings.components).fit(z[:1])
+        sampler.random_weights_ = head.front_["rff_weight"]
+        sampler.random_offset_ = head.front_["rff_offset"]
+        return sampler.transform(z), None
+    landmark = head.front_["landmark"]
+    gamma = float(head.front_["kernel_gamma"][0])
+    nystroem = Nystroem(gamma=gamma, n_components=len(landmark), random_state=0).fit(landmark)
+    # It shuffles its landmarks, and its features with them.
+    return nystroem.transform(z)[:, np.argsort(nystroem.component_indices_)], None
 
 
 def relative_error(found: NDArray[np.float64], reference: NDArray[np.float64]) -> float:

@@ -35,6 +35,8 @@ class Predictions:
         The model's.
     x : ndarray of float32, shape (n, dimension)
         Features.
+    kept : ndarray of bool, shape (n,)
+        Images that the sites' disclosure policies let them sum over.
     """
 
     rows: NDArray[np.intp]
@@ -42,6 +44,7 @@ class Predictions:
     split: NDArray[np.str_]
     probabilities: NDArray[np.float64]
     x: NDArray[np.float32]
+    kept: NDArray[np.bool_]
 
 
 def gather(parts: list[SitePredictions], split: NDArray[np.str_]) -> Predictions:
@@ -59,8 +62,11 @@ def gather(parts: list[SitePredictions], split: NDArray[np.str_]) -> Predictions
     client = np.repeat([part.name for part in parts], [len(part.rows) for part in parts])
     probabilities = np.concatenate([part.probabilities for part in parts])
     x = np.concatenate([part.x for part in parts])
+    kept = np.concatenate([part.kept for part in parts])
     rows = rows[order]
-    return Predictions(rows, client[order], split[rows], probabilities[order], x[order])
+    return Predictions(
+        rows, client[order], split[rows], probabilities[order], x[order], kept[order]
+    )
 
 
 def exact_metrics(

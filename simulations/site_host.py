@@ -12,6 +12,7 @@ import ray
 from flwr.app import Context, Message, RecordDict
 
 from client.app import make_app
+from client.node import learner_folds, run_disclosure
 from client.site import Site, open_site
 from common.backbones import get_backbone
 from common.cohort import Cohort, load_cohort
@@ -58,12 +59,15 @@ class SitePredictions:
         The model's.
     x : ndarray of float32, shape (n, dimension)
         Features, for the pooled oracle.
+    kept : ndarray of bool, shape (n,)
+        Images that the site's disclosure policy let it sum over.
     """
 
     name: str
     rows: NDArray[np.intp]
     probabilities: NDArray[np.float64]
     x: NDArray[np.float32]
+    kept: NDArray[np.bool_]
 
 
 class SiteHost:
@@ -115,6 +119,8 @@ class SiteHost:
                 backbone,
                 cache,
                 split_seed=settings.split_seed,
+                folds=learner_folds(settings),
+                disclosure=run_disclosure(settings),
                 skip_unreadable=settings.skip_unreadable,
                 threads=1,
                 progress=progress,
@@ -146,7 +152,7 @@ class SiteHost:
         """Apply the model to every image of every site here."""
         head, classes = model.head(), model.description.classes
         return [
-            SitePredictions(s.name, s.rows, class_probabilities(head, classes, s.x), s.x)
+            SitePredictions(s.name, s.rows, class_probabilities(head, classes, s.x), s.x, s.kept)
             for s in self._sites.values()
         ]
 

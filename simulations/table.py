@@ -39,22 +39,58 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
     table.add_row("all sites", *_counts(result["cohort"]), *_metrics(result["test"]["pooled"]))
     oracle = result["oracle"]
     table.add_row("pooled oracle", "", "", *_metrics(oracle["pooled"]))
+    if result["selection"]:
+        console.print(_selection(result["selection"]))
     console.print(table)
     seconds = sum(result["seconds"][phase] for phase in result["phases"])
+    stages = ", ".join(f"{name} {count}" for name, count in result["stages"].items())
     lines = [
         (
-            f"{result['rounds']} rounds, {_mib(result['bytes_up'])} up, "
+            f"{result['rounds']} rounds ({stages}), {_mib(result['bytes_up'])} up, "
             f"{_mib(result['bytes_down'])} down, {seconds:.1f} s"
         ),
         "balanced accuracy and AUC are means over the classes that a row has test images of",
-        (
-            f"against the oracle: {oracle['relative_coefficient_error']:.1e} relative difference "
-            f"of coefficients, {oracle['predictions_that_differ']} predictions differ"
-        ),
+        f"against the oracle: {_difference(oracle)}",
     ]
+    if result["test"]["from_sums"]["pooled"]["images_withheld"] or config["disclosure"] != "exact":
+        lines.append(_withheld(result))
     lines.append(f"run folder: {run}")
     for line in lines:
         say(console, line)
+
+
+def _difference(oracle: dict[str, Any]) -> str:
+    error, differ = oracle["relative_coefficient_error"], oracle["predictions_that_differ"]
+    coefficients = "" if error is None else f"{error:.1e} relative difference of coefficients, "
+    return f"{coefficients}{differ} predictions differ"
+
+
+def _withheld(result: dict[str, Any]) -> str:
+    """Say what the coordinator could tell with what the sites withhold."""
+    told = result["test"]["from_sums"]["pooled"]
+    cells = sum(len(cells) for cells in result["partition"]["withheld"].values())
+    low, high = told["balanced_accuracy_bounds"] or (float("nan"), float("nan"))
+    return (
+        f"guarded: {cells} small cells of images withheld before the sums, and "
+        f"{told['images_withheld']} of {told['n']} test images within the results; from the sums "
+        f"alone, the balanced accuracy is {low:.3f} to {high:.3f}"
+    )
+
+
+def _selection(selection: dict[str, Any]) -> Table:
+    """Show a search: each value's mean balanced accuracy over folds, and its standard error."""
+    table = Table(title="choice by folds", title_justify="left")
+    for name in ("value", "balanced accuracy", "standard error", ""):
+        table.add_column(name, justify="right")
+    for value, mean, error in zip(
+        selection["values"],
+        selection["balanced_accuracy"],
+        selection["standard_error"],
+        strict=True,
+    ):
+        mark = "chosen" if value == selection["chosen"] else ""
+        table.add_row(f"{value:.4g}", f"{mean:.4f}", f"{error:.4f}", mark)
+    return table
 
 
 def _counts(counts: dict[str, Any]) -> tuple[str, str]:

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from common.errors import SettingsError
 from common.learners.base import Learner, Problem
-from common.learners.ridge import RidgeLearner
+from common.learners.composed import HeadLearner
+from common.learners.federate import federate
+from common.learners.lda import LdaHead, make_lda
+from common.learners.linear_head import LinearHead
+from common.learners.logistic import LogisticHead, make_logistic
+from common.learners.ncm import NearestMeanHead, make_ncm
+from common.learners.ridge import RidgeHead, make_ridge
+from common.learners.settings import HeadSettings, check_settings, parse_assignments
+from common.learners.svm import SvmHead, make_svm
 
-LEARNERS: Mapping[str, Callable[[Problem, float], Learner]] = {
-    "ridge": RidgeLearner,
+__all__ = [
+    "LEARNERS",
+    "LdaHead",
+    "LogisticHead",
+    "NearestMeanHead",
+    "RidgeHead",
+    "SvmHead",
+    "federate",
+    "learner_of",
+    "make_learner",
+    "read_settings",
+]
+
+LEARNERS: Mapping[str, tuple[type[LinearHead], Callable[[Problem, Any], HeadLearner]]] = {
+    "ncm": (NearestMeanHead, make_ncm),
+    "lda": (LdaHead, make_lda),
+    "ridge": (RidgeHead, make_ridge),
+    "logistic": (LogisticHead, make_logistic),
+    "svm": (SvmHead, make_svm),
 }
 
 
-def make_learner(name: str, problem: Problem, alpha_per_image: float) -> Learner:
+def make_learner(name: str, problem: Problem, settings: str = "") -> HeadLearner:
     """Make a learner.
 
     Parameters
@@ -22,14 +48,42 @@ def make_learner(name: str, problem: Problem, alpha_per_image: float) -> Learner
         A key of `LEARNERS`.
     problem : Problem
         Classes and dimension.
-    alpha_per_image : float
-        Its penalty, divided by the number of training images.
+    settings : str
+        ``"key=value key=value"``; what is not named has its default.
 
     Raises
     ------
     SettingsError
-        If the learner is unknown or a setting is out of bounds.
+        If the learner or a setting is unknown or out of bounds.
+    """
+    checked = read_settings(name, settings)
+    return LEARNERS[name][1](problem, checked)
+
+
+def read_settings(name: str, settings: str) -> HeadSettings:
+    """Read a learner's settings from ``"key=value key=value"``.
+
+    Raises
+    ------
+    SettingsError
+        If the learner or a setting is unknown or out of bounds.
     """
     if name not in LEARNERS:
         raise SettingsError(f"learner {name!r} is unknown; choose one of: {', '.join(LEARNERS)}")
-    return LEARNERS[name](problem, alpha_per_image)
+    return check_settings(LEARNERS[name][0].settings_type, parse_assignments(settings))
+
+
+def learner_of(head: LinearHead, problem: Problem) -> Learner:
+    """Make the learner that fits an estimator, with the estimator's parameters.
+
+    Raises
+    ------
+    SettingsError
+        If a parameter is out of bounds.
+    """
+    for kind, make in LEARNERS.values():
+        if isinstance(head, kind):
+            # Nothing is held out within a plain fit, so that there is nothing to calibrate on.
+            values = {**head.get_params(), "calibrate": "none"}
+            return make(problem, check_settings(kind.settings_type, values))
+    raise SettingsError(f"{type(head).__name__} is the head of no learner")

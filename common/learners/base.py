@@ -1,22 +1,23 @@
 """Learning by sums: a site contributes, the coordinator adds, a learner updates.
 
     contribution = learner.contribute(site data, state)     at each site, on private data
-    total        = add(total, contribution)                 all that the coordinator needs
+    total        = sum of the contributions                 all that the coordinator needs
     state        = learner.update(state, total)             at the coordinator
 
 A learner is therefore independent of how images are spread over sites, and fitting it on one
-site that holds everything (`fit_sites` with one element) is the pooled fit.
+site that holds everything is the pooled fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from common.errors import ContributionError
+from common.split import Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,10 +53,13 @@ class SiteData:
         Features.
     y : ndarray of intp, shape (n,)
         Labels.
+    fold : ndarray of intp, shape (n,), or None
+        Fold of each image's lesion, for learners that select; None where there are no folds.
     """
 
     x: NDArray[Any]
     y: NDArray[np.intp]
+    fold: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         """Count the images."""
@@ -76,12 +80,16 @@ class ArraySpec:
         Smallest value allowed.
     times_counted : int
         How many times the elements count each image; 0 where they do not count images.
+    part_of : str
+        Name of the array that counts the images of which these are some, its shape that of the
+        last axes; empty where there is none. A guarded site hides small parts.
     """
 
     shape: tuple[int, ...]
     dtype: str = "float64"
     minimum: float | None = None
     times_counted: int = 0
+    part_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,11 +120,17 @@ class State:
         What sites need for it, and in the end the model.
     done : bool
         Whether no further round is needed.
+    memory : mapping of str to ndarray
+        What the coordinator needs for later rounds and keeps to itself.
+    notes : tuple of str
+        Lines that an operator should read.
     """
 
     stage: str
     arrays: Arrays
     done: bool = False
+    memory: Arrays = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Learner(Protocol):
@@ -133,6 +147,12 @@ class Learner(Protocol):
     def contribution_spec(self, stage: str) -> Mapping[str, ArraySpec]:
         """Tell which arrays a contribution to this stage carries; the coordinator checks."""
 
+    def part(self, stage: str) -> Split:
+        """Tell which part of the split a stage sums over."""
+
+    def verify(self, stage: str, contribution: Contribution) -> None:
+        """Refuse one site's sums that no images can have, beyond what a specification says."""
+
     def contribute(self, data: SiteData, state: State) -> Contribution:
         """Sum over a site's images."""
 
@@ -141,37 +161,6 @@ class Learner(Protocol):
 
     def head(self, state: State) -> LinearHead:
         """Make the fitted classifier from the last state."""
-
-
-def add(total: Contribution | None, contribution: Contribution) -> Contribution:
-    """Add a contribution to the total so far.
-
-    Raises
-    ------
-    ContributionError
-        If the sum overflows.
-    """
-    if total is None:
-        return contribution
-    with np.errstate(over="ignore"):
-        arrays = {name: array + contribution.arrays[name] for name, array in total.arrays.items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ContributionError(f"{name}: the sum over the sites overflows")
-    return Contribution(total.count + contribution.count, arrays)
-
-
-def fit_sites(learner: Learner, sites: Sequence[SiteData]) -> State:
-    """Run a learner over sites in this process, in their order, until it is done."""
-    state = learner.start()
-    while not state.done:
-        total: Contribution | None = None
-        for data in sites:
-            total = add(total, learner.contribute(data, state))
-        if total is None:
-            raise ContributionError("no site to learn from")
-        state = learner.update(state, total)
-    return state
 
 
 def check_arrays(arrays: Arrays, spec: Mapping[str, ArraySpec], count: int | None = None) -> None:
@@ -204,6 +193,8 @@ def check_arrays(arrays: Arrays, spec: Mapping[str, ArraySpec], count: int | Non
             raise ContributionError(f"{name}: holds NaN or infinity")
         if wanted.minimum is not None and array.size and float(array.min()) < wanted.minimum:
             raise ContributionError(f"{name}: below {wanted.minimum}")
+        if wanted.part_of and (array > arrays[wanted.part_of]).any():
+            raise ContributionError(f"{name}: more than {wanted.part_of} counts")
         if wanted.times_counted and count is not None:
             # As Python's integers, which do not wrap around.
             found, expected = int(array.sum(dtype=object)), wanted.times_counted * count

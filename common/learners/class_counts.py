@@ -55,3 +55,10 @@ def balanced_weights(class_count: NDArray[np.int64]) -> NDArray[np.float64]:
     weights = np.zeros(len(class_count))
     weights[present] = class_count.sum() / (present.sum() * class_count[present])
     return weights
+
+
+def class_weights(class_count: NDArray[np.int64], kind: str) -> NDArray[np.float64]:
+    """Weigh classes: ``"balanced"``, or ``"none"`` for 1 where there are images and 0 elsewhere."""
+    if kind == "balanced":
+        return balanced_weights(class_count)
+    return (class_count > 0).astype(np.float64)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import softmax
@@ -11,38 +10,41 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from common.learners.base import Problem, SiteData, fit_sites
+from common.learners.front import transform
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from common.learners.base import Arrays, Learner
+    from common.learners.base import Arrays
+    from common.learners.settings import HeadSettings
 
 
 class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Linear scores of standardised features; the largest wins.
+    """Linear scores of transformed features; the largest wins.
 
     Attributes
     ----------
     classes_ : ndarray, shape (k,)
         Classes that had training images.
-    mean_, scale_ : ndarray of float64, shape (dimension,)
-        The standardisation in front.
-    coef_ : ndarray of float64, shape (k, dimension)
+    front_ : mapping of str to ndarray
+        The fitted front: ``mean`` and ``scale``, and what a projection or a kernel map has.
+    coef_ : ndarray of float64, shape (k, width)
         One row a class, also when there are two.
     intercept_ : ndarray of float64, shape (k,)
+    inverse_temperature_ : ndarray of float64, shape (k,)
+        What multiplies the scores before the softmax; 1 where nothing was held out for it.
     """
 
+    settings_type: ClassVar[type[HeadSettings]]
+    # Of two classes, whether both rows carry the score, with opposite signs.
+    symmetric_pair: ClassVar[bool] = False
+
     classes_: NDArray[Any]
-    mean_: NDArray[np.float64]
-    scale_: NDArray[np.float64]
+    front_: Arrays
     coef_: NDArray[np.float64]
     intercept_: NDArray[np.float64]
+    inverse_temperature_: NDArray[np.float64]
     n_features_in_: int
-
-    @abstractmethod
-    def make_learner(self, problem: Problem) -> Learner:
-        """Make the learner that fits this head, with this estimator's parameters."""
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit on features of shape (n, dimension) and labels of shape (n,).
@@ -53,15 +55,17 @@ class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If the data are not finite or hold fewer than two classes.
+        SettingsError
+            If a parameter is out of bounds.
         """
+        from common.learners.federate import learn_heads
+
         x, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(labels)
-        classes, index = np.unique(labels, return_inverse=True)
+        classes = np.unique(labels)
         if len(classes) < 2:
             raise ValueError(f"Classifier can't train when only one class is present: {classes}")
-        learner = self.make_learner(Problem(tuple(map(str, classes)), x.shape[1]))
-        state = fit_sites(learner, [SiteData(x, index.astype(np.intp))])
-        return self.set_fitted(state.arrays, classes)
+        return learn_heads(self, {"all": (x, labels)}, classes)
 
     def set_fitted(self, arrays: Arrays, classes: NDArray[Any]) -> Self:
         """Take over a fitted model.
@@ -69,37 +73,55 @@ class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            ``mean``, ``scale``, ``coef``, ``intercept`` and ``class_count``.
+            A learner's last state.
         classes : ndarray, shape (classes,)
             Names of all classes; those without training images are dropped.
         """
+        own = ("coef", "intercept", "inverse_temperature", "class_count")
         present = np.flatnonzero(arrays["class_count"])
         self.classes_ = classes[present]
         self.coef_, self.intercept_ = arrays["coef"][present], arrays["intercept"][present]
-        self.mean_, self.scale_ = arrays["mean"], arrays["scale"]
-        self.n_features_in_ = self.coef_.shape[1]
+        self.inverse_temperature_ = arrays["inverse_temperature"][present]
+        self.front_ = {name: array for name, array in arrays.items() if name not in own}
+        self.n_features_in_ = len(arrays["mean"])
         return self
 
     def scores(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Score features of shape (n, dimension): float64, shape (n, k)."""
+        """Score features of shape (n, dimension): float64, shape (n, k), before any temperature."""
         check_is_fitted(self)
         x = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        z = (x.astype(np.float64) - self.mean_) / self.scale_
-        scores: NDArray[np.float64] = z @ self.coef_.T + self.intercept_
+        scores: NDArray[np.float64] = transform(self.front_, x) @ self.coef_.T + self.intercept_
         return scores
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """Score features as scikit-learn does: for two classes, the second's lead alone."""
         scores = self.scores(X)
-        return (scores[:, 1] - scores[:, 0]) / 2 if scores.shape[1] == 2 else scores
+        if scores.shape[1] != 2:
+            return scores
+        lead: NDArray[np.float64] = scores[:, 1] - scores[:, 0]
+        return lead / 2 if self.symmetric_pair else lead
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Turn scores into a softmax: float64, shape (n, k); not calibrated."""
-        probabilities: NDArray[np.float64] = softmax(self.scores(X), axis=1)
+        """Give the softmax of the scores at the fitted temperature: float64, shape (n, k)."""
+        probabilities: NDArray[np.float64] = softmax(
+            self.scores(X) * self.inverse_temperature_, axis=1
+        )
         return probabilities
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Name the class with the largest score, shape (n,)."""
-        best = self.scores(X).argmax(axis=1)
+        """Name the most probable class, shape (n,)."""
+        best = (self.scores(X) * self.inverse_temperature_).argmax(axis=1)
         predicted: NDArray[Any] = self.classes_[best]
         return predicted
+
+    def standardised_coef(self) -> NDArray[np.float64]:
+        """Give the coefficients of the standardised features, shape (k, dimension).
+
+        A projection is undone, so that the signs and the order of its components do not matter.
+        Behind a kernel map, those of the mapped features, shape (k, width).
+        """
+        check_is_fitted(self)
+        mapped = "rff_weight" in self.front_ or "landmark" in self.front_
+        if mapped or "components" not in self.front_:
+            return self.coef_
+        return self.coef_ @ self.front_["components"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.learners.base import Arrays, ArraySpec, Contribution, Problem
+from common.learners.base import Arrays, ArraySpec, Problem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 # A spread below float32's resolution of the feature's own magnitude is rounding, not signal, and
 # the difference of two sums in float64 cannot resolve it: such a feature counts as constant.
 _CONSTANT_BELOW = 1e-13
+
+
+def constant_features(second: Arrays) -> NDArray[np.bool_]:
+    """Tell which features count as constant, from `Moments.second`: shape (dimension,)."""
+    constant: NDArray[np.bool_] = second["variance"] <= _CONSTANT_BELOW * second["square"]
+    return constant
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,10 @@ class Standardisation:
         return {"mean": ArraySpec(shape), "scale": ArraySpec(shape, minimum=smallest)}
 
     @classmethod
-    def from_moments(cls, total: Contribution) -> Standardisation:
-        """Derive it from the summed `Moments`."""
-        mean = total.arrays["x_sum"] / total.count
-        mean_square = total.arrays["x_square_sum"] / total.count
-        variance = mean_square - np.square(mean)
-        constant = variance <= _CONSTANT_BELOW * mean_square
-        scale = np.sqrt(np.where(constant, 1.0, variance))
-        return cls(mean, scale)
+    def from_second(cls, second: Arrays) -> Standardisation:
+        """Derive it from `Moments.second`."""
+        variance = np.where(constant_features(second), 1.0, second["variance"])
+        return cls(second["mean"], np.sqrt(variance))
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Standardisation:

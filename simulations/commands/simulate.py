@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from common.console import messages, output, progress_bar, say
+from common.disclosure import DEFAULT_MINIMUM
 from common.errors import SettingsError
 from common.feature_cache import default_cache
 from common.learners import LEARNERS
@@ -27,9 +28,10 @@ def simulate(
     learner: Annotated[str, typer.Option(help=f"One of: {', '.join(LEARNERS)}.")] = "ridge",
     partition: Annotated[str, typer.Option(help="site, iid:N or dirichlet:ALPHA:N.")] = "site",
     backbone: BackboneName = "efficientnet_lite0",
-    alpha_per_image: Annotated[
-        float, typer.Option(help="Ridge penalty, divided by the training images.")
-    ] = 1.0,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the learner, as key=value; once for each."),
+    ] = None,
     split_seed: SplitSeed = 1,
     seed: Annotated[int, typer.Option(help="Seed of the partition.")] = 0,
     out: Annotated[
@@ -43,6 +45,18 @@ def simulate(
         float, typer.Option(help="Seconds that a site may take to answer.")
     ] = 600.0,
     window: Annotated[int, typer.Option(help="Messages in flight, at most.")] = 16,
+    disclosure: Annotated[
+        str, typer.Option(help="What sites withhold: exact (nothing) or guarded.")
+    ] = "exact",
+    minimum_count: Annotated[
+        int, typer.Option(help="Fewest images that a guarded site's statistic may be over.")
+    ] = DEFAULT_MINIMUM,
+    warm_start: Annotated[
+        Path | None, typer.Option(help="Run folder whose model an iterative learner starts from.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="A site that has withdrawn; once for each.")
+    ] = None,
     ray_address: Annotated[
         str | None,
         typer.Option(help="A running Ray cluster, as HOST:PORT; COHORT is then a folder there."),
@@ -57,6 +71,10 @@ def simulate(
       dermafed simulate path/to/HAM10000 --out runs/ham --split-seed 1
 
       dermafed simulate path/to/HAM10000 --partition dirichlet:0.1:100 --out runs/skewed
+
+      dermafed simulate path/to/HAM10000 --learner logistic --set pca=128
+
+      dermafed simulate --learner ridge --set folds=5 --set search=grid:0.01:100:12
     """
     run = out or Path("runs") / datetime.now().astimezone().strftime("simulate-%Y%m%d-%H%M%S")
     if cohort is None and ray_address is not None:
@@ -70,7 +88,11 @@ def simulate(
             "learner": learner,
             "partition": partition,
             "backbone": backbone,
-            "alpha-per-image": alpha_per_image,
+            "learner-settings": " ".join(assignments or ()),
+            "warm-start": "" if warm_start is None else str(warm_start.absolute()),
+            "without": ",".join(without or ()),
+            "disclosure": disclosure,
+            "minimum-count": minimum_count,
             "split-seed": split_seed,
             "seed": seed,
             "overwrite": overwrite,
@@ -119,5 +141,6 @@ def _check_names(settings: RunSettings) -> None:
     from common.partition import parse_partition
 
     backbone = get_backbone(settings.backbone)
-    make_learner(settings.learner, Problem(("a", "b"), backbone.dimension), 1.0)
+    problem = Problem(("a", "b"), backbone.dimension)
+    make_learner(settings.learner, problem, settings.learner_settings)
     parse_partition(settings.partition)

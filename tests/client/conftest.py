@@ -17,6 +17,7 @@ import common.backbones.registry
 from client.app import make_app
 from client.site import Site
 from common.backbones import Backbone
+from common.disclosure import EXACT
 from common.feature_cache import FeatureCache, image_key
 from common.split import Split
 from common.transform import Transform
@@ -74,6 +75,9 @@ def make_site(images: int, *, seed: int = 0, part: Split | None = None) -> Site:
         x=rng.normal(size=(images, TINY.dimension)).astype(np.float32),
         y=rng.integers(len(CLASSES), size=images).astype(np.intp),
         split=(split if part is None else np.full(images, part.value)).astype("<U10"),
+        fold=None,
+        kept=np.ones(images, dtype=np.bool_),
+        disclosure=EXACT,
         lesions=images,
         unreadable=(),
     )

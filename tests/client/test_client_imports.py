@@ -29,16 +29,18 @@ def ask(kind, content):
     reply = app(Message(content, 4, kind), context)
     return "content" if reply.has_content() else reply.error.reason
 
-scaler = {"mean": np.zeros(1280), "scale": np.ones(1280)}
-gram = State("gram", {"class_weight": np.ones(7), **scaler})
-fitted = State("fitted", {
-    "class_count": np.ones(7, dtype=np.int64), "coef": np.zeros((7, 1280)),
-    "intercept": np.zeros(7), **scaler,
-})
+front = {
+    "class_count": np.ones(7, dtype=np.int64), "mean": np.zeros(1280), "scale": np.ones(1280),
+}
+head = {**front, "coef": np.zeros((7, 1280)), "intercept": np.zeros(7)}
+gram = State("gram", {**front, "class_weight": np.ones(7)})
+temperature = State("temperature", {**head, "theta": np.ones((25, 1))})
+fitted = State("fitted", {**head, "inverse_temperature": np.ones(7)})
 answers = [
     ask(wire.JOIN, RecordDict()),
     ask(wire.CONTRIBUTE, wire.encode_state(State("moments", {}))),
     ask(wire.CONTRIBUTE, wire.encode_state(gram)),
+    ask(wire.CONTRIBUTE, wire.encode_state(temperature)),
     ask(wire.EVALUATE, wire.encode_state(fitted)),
 ]
 loaded = sorted({name.split(".")[0] for name in sys.modules})
@@ -59,5 +61,5 @@ def test_rounds_over_cached_features_import_no_torch_no_ray_and_no_server(
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["answers"] == ["content"] * 4
+    assert found["answers"] == ["content"] * 5
     assert not {"torch", "torchvision", "ray", "server", "simulations"} & set(found["loaded"])

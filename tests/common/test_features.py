@@ -341,12 +341,13 @@ def test_reading_cached_features_and_fitting_on_them_imports_no_torch(
 import numpy as np
 from common import wire
 from common.learners import make_learner
-from common.learners.base import Problem, SiteData, fit_sites
+from common.learners.base import Problem, SiteData
+from common.learners.federate import fit_sites
 
 found = extract(paths, backbone, cache)
-learner = make_learner("ridge", Problem(("a", "b"), 12), 1.0)
+learner = make_learner("ridge", Problem(("a", "b"), 12), "calibrate=none")
 y = np.arange(len(found.x)) % 2
-learner.head(fit_sites(learner, [SiteData(found.x, y)])).predict(found.x)
+learner.head(fit_sites(learner, {"only": SiteData(found.x, y)})).predict(found.x)
 print(found.computed, "torch" in sys.modules, "torchvision" in sys.modules)
 """
     child = _child(code, images[0].parent, cache)

@@ -68,6 +68,17 @@ def test_arrays_are_loaded_without_pickle(path: Path) -> None:
             assert "weights_only" in {keyword.arg for keyword in node.keywords}
 
 
+def test_learners_know_nothing_of_images_networks_or_messages() -> None:
+    modules = [path for path in MODULES if path.parent == PROJECT / "common" / "learners"]
+    assert len(modules) > 20
+    found = {name for path in modules for name in _imported(path)}
+    own = {name for name in found if name.split(".")[0] in PACKAGES}
+    beside = {"common.errors", "common.one_thread", "common.split"}
+    assert {name for name in own if not name.startswith("common.learners")} <= beside
+    tops = {name.split(".")[0] for name in found - own} - sys.stdlib_module_names
+    assert tops <= {"numpy", "pydantic", "scipy", "sklearn"}
+
+
 def test_only_packages_of_this_project_and_its_dependencies_are_imported() -> None:
     allowed = {
         *PACKAGES,

@@ -13,12 +13,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from common.errors import RunFolderError
-from common.learners.base import Problem, SiteData, fit_sites
-from common.learners.ridge import RidgeLearner
+from common.learners import LEARNERS, make_learner
+from common.learners.base import Problem, SiteData
+from common.learners.federate import fit_sites
 from common.model import Model, ModelDescription, load_model, save_model
 
 DIMENSION = 6
 CLASSES = ("bcc", "mel", "nv")
+SETTINGS = "alpha_per_image=0.3 calibrate=none"
 PROBE = np.random.default_rng(1).normal(size=(40, DIMENSION)).astype(np.float32)
 
 
@@ -27,10 +29,12 @@ def model() -> Model:
     """A model whose class ``mel`` has no training image."""
     rng = np.random.default_rng(0)
     data = SiteData(rng.normal(size=(50, DIMENSION)).astype(np.float32), rng.integers(0, 2, 50) * 2)
-    state = fit_sites(RidgeLearner(Problem(CLASSES, DIMENSION), 0.3), [data])
+    learner = make_learner("ridge", Problem(CLASSES, DIMENSION), SETTINGS)
+    state = fit_sites(learner, {"é": data})
     description = ModelDescription(
         learner="ridge",
-        alpha_per_image=0.3,
+        learner_settings=SETTINGS,
+        chosen=None,
         classes=CLASSES,
         classes_without_training_images=("mel",),
         dimension=DIMENSION,
@@ -53,6 +57,30 @@ def test_a_model_read_again_predicts_bit_for_bit(model: Model, tmp_path: Path) -
     assert after.predict(PROBE).tolist() == before.predict(PROBE).tolist()
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize(
+    "front", ["", "pca=3", "kernel=rff components=9", "pca=3 kernel=nystroem components=4"]
+)
+def test_every_learner_with_every_front_is_read_again(
+    model: Model, tmp_path: Path, learner: str, front: str
+) -> None:
+    rng = np.random.default_rng(0)
+    data = SiteData(rng.normal(size=(50, DIMENSION)), rng.integers(0, 2, 50) * 2)
+    settings = f"calibrate=none {front}"
+    fitted = make_learner(learner, Problem(CLASSES, DIMENSION), settings)
+    state = fit_sites(fitted, {"a": data})
+    about = replace(model.description, learner=learner, learner_settings=settings, chosen=0.25)
+    save_model(tmp_path, Model(about, state.arrays))
+    again = load_model(tmp_path)
+    assert again.description == about
+    # A copy of the estimator is fitted with what was set for this one.
+    parameters = again.head().get_params()
+    set_for_it = dict(item.split("=") for item in front.split())
+    assert {name: str(parameters[name]) for name in set_for_it} == set_for_it
+    expected = fitted.head(state).predict_proba(PROBE)
+    assert again.head().predict_proba(PROBE).tobytes() == expected.tobytes()
+
+
 def test_arrays_of_any_layout_are_saved(model: Model, tmp_path: Path) -> None:
     coef = np.asfortranarray(model.arrays["coef"])
     doubled = np.repeat(coef, 2, axis=1)[:, ::2]
@@ -69,7 +97,8 @@ def test_a_model_is_numbers_and_json_and_no_pickle(model: Model, tmp_path: Path)
     data = (tmp_path / "model.safetensors").read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
-    assert header.keys() == {"coef", "intercept", "mean", "scale", "class_count"}
+    front, head = {"mean", "scale", "class_count"}, {"coef", "intercept", "inverse_temperature"}
+    assert header.keys() == front | head
     ends = sorted(entry["data_offsets"] for entry in header.values())
     assert [start for start, _ in ends] == [0, *(end for _, end in ends[:-1])]
     assert ends[-1][1] == len(data) - 8 - length
@@ -121,7 +150,15 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "dimension in words": _description(dimension="six"),
     "another dimension": _description(dimension=7),
     "unknown learner": _description(learner="forest"),
-    "penalty out of bounds": _description(alpha_per_image=-1.0),
+    "temperature below zero": _weights(lambda a: a.update(inverse_temperature=np.full(3, -1.0))),
+    "penalty out of bounds": _description(learner_settings="alpha_per_image=-1"),
+    "settings of another": _description(learner_settings="shrinkage=0.5"),
+    "settings no settings": _description(learner_settings="alpha"),
+    "settings a number": _description(learner_settings=1),
+    "more components than features": _description(learner_settings="pca=7"),
+    "components that it lacks": _description(learner_settings="pca=3"),
+    "a kernel that it lacks": _description(learner_settings="kernel=rff components=6"),
+    "chosen a text": _description(chosen="much"),
 }
 
 

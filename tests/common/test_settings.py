@@ -29,9 +29,10 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_settings_survive_a_run_configuration() -> None:
-    changed = {"alpha-per-image": 0.5, "quorum": 3, "overwrite": True, "partition": "iid:3"}
+    changed = {"learner-settings": "pca=8", "quorum": 3, "overwrite": True, "disclosure": "guarded"}
     run = RunSettings.from_run_config(changed)
-    assert (run.alpha_per_image, run.quorum, run.overwrite) == (0.5, 3, True)
+    assert (run.learner_settings, run.quorum, run.overwrite) == ("pca=8", 3, True)
+    assert run.disclosure == "guarded"
     assert RunSettings.from_run_config(run.run_config()) == run
     assert RunSettings.from_run_config({}) == RunSettings()
 
@@ -53,11 +54,12 @@ def test_a_whole_number_is_a_float() -> None:
         ("seed", True),
         ("seed", -1),
         ("split-seed", -1),
-        ("alpha-per-image", 0.0),
-        ("alpha-per-image", -1.0),
-        ("alpha-per-image", float("nan")),
-        ("alpha-per-image", float("inf")),
-        ("alpha-per-image", "1.0"),
+        ("alpha-per-image", 1.0),
+        ("learner", 1),
+        ("learner-settings", 0.5),
+        ("disclosure", "open"),
+        ("disclosure", True),
+        ("minimum-count", 2.5),
         ("deadline", 0),
         ("deadline", float("inf")),
         ("window", 0),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.cohort import load_cohort
-from common.split import Split, join_groups, position, split_groups, split_of
+from common.split import Split, fold_groups, join_groups, position, split_groups, split_of
 
 LESIONS = st.text(min_size=1, max_size=12)
 
@@ -66,6 +66,55 @@ def test_the_parts_have_their_shares() -> None:
 def test_seeds_differ() -> None:
     groups = [str(i) for i in range(200)]
     assert split_groups(0, groups).tolist() != split_groups(1, groups).tolist()
+
+
+def _fold_by_hand(seed: int, group: str, folds: int) -> int:
+    digest = hashlib.blake2b(f"{seed}:fold:{group}".encode(), digest_size=8).hexdigest()
+    return int(digest, 16) * folds // 2**64
+
+
+@settings(deadline=None, max_examples=100)
+@given(seed=st.integers(0, 2**63), group=LESIONS, folds=st.integers(2, 100))
+def test_a_group_falls_into_the_fold_of_the_published_formula(
+    seed: int, group: str, folds: int
+) -> None:
+    assert fold_groups(seed, [group], folds).tolist() == [_fold_by_hand(seed, group, folds)]
+
+
+def test_the_folds_formula_is_frozen() -> None:
+    """A change would make runs of different versions disagree; from ``b2sum -l 64``."""
+    # printf 1:fold:HAM_0000118 | b2sum -l 64
+    assert fold_groups(1, ["HAM_0000118"], 2**16).tolist() == [0xB2F8]
+
+
+@settings(deadline=None, max_examples=50)
+@given(groups=st.lists(LESIONS, max_size=30), seed=st.integers(0, 9), data=st.data())
+def test_neither_other_images_nor_their_order_move_a_lesion_between_folds(
+    groups: list[str], seed: int, data: st.DataObject
+) -> None:
+    found = fold_groups(seed, groups, 5)
+    assert found.dtype == np.intp
+    assert found.shape == (len(groups),)
+    whole = dict(zip(groups, found.tolist(), strict=True))
+    # Images of one group are together.
+    assert [whole[group] for group in groups] == found.tolist()
+    some = data.draw(st.permutations(groups)) if groups else []
+    some = some[: len(some) // 2]
+    assert fold_groups(seed, some, 5).tolist() == [whole[group] for group in some]
+
+
+@pytest.mark.parametrize("folds", [2, 5, 10])
+def test_folds_have_equal_shares_also_within_each_part(folds: int) -> None:
+    groups = [str(i) for i in range(20_000)]
+    parts, fold = split_groups(3, groups), fold_groups(3, groups, folds)
+    for part in Split:
+        inside = fold[parts == part.value]
+        expected = len(inside) / folds
+        found = np.bincount(inside, minlength=folds)
+        assert len(found) == folds
+        # Five standard deviations of a binomial: a fold and a part are independent.
+        assert np.abs(found - expected).max() < 5 * (expected * (1 - 1 / folds)) ** 0.5
+    assert fold_groups(4, groups, folds).tolist() != fold.tolist()
 
 
 def test_chained_pairs_join_to_the_smallest_id() -> None:

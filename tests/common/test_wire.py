@@ -363,6 +363,13 @@ _VALUES: Any = st.one_of(
 )
 
 
+_VALUES_OF_INFO: dict[str, Any] = {
+    **INFO.__dict__,
+    "classes": list(INFO.classes),
+    "withheld": ["train:mel", "test:nv:3"],
+}
+
+
 @settings(deadline=None, max_examples=300)
 @given(
     changed=st.dictionaries(
@@ -370,7 +377,7 @@ _VALUES: Any = st.one_of(
     )
 )
 def test_hostile_site_information_is_refused_or_within_bounds(changed: dict[str, Any]) -> None:
-    values = {**INFO.__dict__, "classes": list(INFO.classes), **changed}
+    values = {**_VALUES_OF_INFO, **changed}
     content = RecordDict({"config": ConfigRecord(values)})
     try:
         info = wire.decode_site_info(content)
@@ -405,10 +412,19 @@ def test_hostile_site_information_is_refused_or_within_bounds(changed: dict[str,
         ({"classes": "mel"}, "name"),
         ({"backbone": b"f"}, "name"),
         ({"patient": "Jane"}, "wrong fields"),
+        ({"withheld": "train:mel"}, "list of names"),
+        ({"withheld": ["train:mel"] * 2}, "twice"),
+        ({"withheld": ["train:Jane"]}, "no part and class"),
+        ({"withheld": ["all:mel"]}, "no part and class"),
+        ({"withheld": ["train:mel:Jane"]}, "no part and class"),
+        ({"withheld": ["train:mel:1234"]}, "no part and class"),
+        ({"withheld": ["train:mel", ""]}, "name"),
+        ({"withheld": ["train:mel\n"]}, "control characters"),
+        ({"withheld": [f"train:mel:{n}" for n in range(1000)] * 11}, "too long"),
     ],
 )
 def test_wrong_site_information_is_refused(changed: dict[str, Any], match: str) -> None:
-    values = {**INFO.__dict__, "classes": list(INFO.classes), **changed}
+    values = {**_VALUES_OF_INFO, **changed}
     content = _travel(RecordDict({"config": ConfigRecord(values)}))
     with pytest.raises(ContributionError, match=match):
         wire.decode_site_info(content)
@@ -416,7 +432,7 @@ def test_wrong_site_information_is_refused(changed: dict[str, Any], match: str) 
 
 @pytest.mark.parametrize("field", INFO.__dict__)
 def test_site_information_without_a_field_is_refused(field: str) -> None:
-    values = {**INFO.__dict__, "classes": list(INFO.classes)}
+    values = dict(_VALUES_OF_INFO)
     del values[field]
     with pytest.raises(ContributionError, match="wrong fields"):
         wire.decode_site_info(RecordDict({"config": ConfigRecord(values)}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ import server.sum_strategy
 from client.app import make_app
 from client.site import Site
 from common.backbones import Backbone
+from common.disclosure import EXACT, Disclosure
 from common.settings import RunSettings
-from common.split import Split
+from common.split import Split, fold_groups
 from common.transform import Transform
 from server.sum_strategy import RoundPolicy, SumStrategy
 
@@ -143,6 +145,29 @@ class Hospitals:
         """Change a site before the federation begins."""
         self.sites[node] = replace(self.sites[node], **changes)
 
+    def guard(self, minimum: int) -> dict[str, list[str]]:
+        """Put all sites under a policy; gives what each withholds, counted one by one.
+
+        Where images have folds, a cell of the training images is a class's fold.
+        """
+        withheld = {}
+        for node, site in self.sites.items():
+            cells = []
+            for row, part in enumerate(site.split):
+                by_fold = "" if site.fold is None or part != "train" else f":{site.fold[row]}"
+                cells.append(f"{part}:{site.classes[site.y[row]]}{by_fold}")
+            count = Counter(cells)
+            kept = np.array([count[cell] >= minimum for cell in cells])
+            self.replace(node, kept=kept, disclosure=Disclosure(minimum), lesions=int(kept.sum()))
+            withheld[site.name] = sorted(cell for cell, n in count.items() if n < minimum)
+        return withheld
+
+    def deal(self, folds: int) -> None:
+        """Give every image, a lesion of its own, a fold."""
+        for node, site in self.sites.items():
+            lesions = [f"{site.name}-{row}" for row in range(len(site.y))]
+            self.replace(node, fold=fold_groups(site.split_seed, lesions, folds))
+
     def node(self, name: str) -> int:
         return next(node for node, site in self.sites.items() if site.name == name)
 
@@ -193,6 +218,9 @@ def make_site(name: str, images: int, seed: int, classes: int = len(CLASSES)) ->
         x=x.astype(np.float32),
         y=y.astype(np.intp),
         split=split.astype("<U10"),
+        fold=None,
+        kept=np.ones(images, dtype=np.bool_),
+        disclosure=EXACT,
         lesions=images,
         unreadable=(),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
+from scipy.optimize import brentq
 from scipy.special import softmax
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, roc_auc_score
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tests.server.conftest import FakeGrid, Hospitals
 
 ALPHA = 0.3
+SETTINGS = f"alpha_per_image={ALPHA}"
 Run = Callable[..., Path]
 
 
@@ -39,7 +41,7 @@ def run(tmp_path: Path) -> Run:
 
     def start(grid: FakeGrid, **settings: Any) -> Path:
         out = tmp_path / "runs" / "first"
-        given = {"backbone": "tiny", "alpha-per-image": ALPHA, "out": str(out)}
+        given = {"backbone": "tiny", "learner-settings": SETTINGS, "out": str(out)}
         config = {**given, **{name.replace("_", "-"): value for name, value in settings.items()}}
         context = Context(
             run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config
@@ -56,12 +58,21 @@ def _result(out: Path) -> dict[str, Any]:
 
 
 def _predict(hospitals: Hospitals, x: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities of the pooled fit, by scikit-learn."""
+    """Probabilities of the pooled fit, by scikit-learn, at the validation images' temperature."""
     pooled, y = hospitals.pooled(Split.TRAIN)
     ridge = RidgeClassifier(alpha=ALPHA * len(y), class_weight="balanced")
     fitted = make_pipeline(StandardScaler(), ridge).fit(pooled, y)
-    scores: NDArray[np.float64] = softmax(fitted.decision_function(x), axis=1)
-    return scores
+    held, truth = hospitals.pooled(Split.VALIDATION)
+    scores = fitted.decision_function(held)
+
+    def slope(theta: float) -> float:
+        """The derivative of the log loss, of which the least is wanted."""
+        p = softmax(theta * scores, axis=1)
+        return float((p * scores).sum() - scores[np.arange(len(truth)), truth].sum())
+
+    theta = brentq(slope, 1e-3, 1e3, xtol=1e-13)
+    probabilities: NDArray[np.float64] = softmax(theta * fitted.decision_function(x), axis=1)
+    return probabilities
 
 
 def _binning_error(y: NDArray[np.intp], p: NDArray[np.float64]) -> float:
@@ -77,20 +88,28 @@ def _binning_error(y: NDArray[np.intp], p: NDArray[np.float64]) -> float:
 def test_a_run_folder_holds_the_model_its_description_and_the_result(
     hospitals: Hospitals, run: Run
 ) -> None:
-    out = run(hospitals.grid(alpha_per_image=ALPHA))
+    out = run(hospitals.grid(learner_settings=SETTINGS))
     names = {path.name for path in out.iterdir()}
     assert names == {"model.safetensors", "model.json", "result.json"}
     assert list(out.parent.iterdir()) == [out]
 
 
 def test_the_result_has_the_documented_keys(hospitals: Hospitals, run: Run) -> None:
-    result = _result(run(hospitals.grid(alpha_per_image=ALPHA)))
-    top = {"config", "rounds", "bytes_up", "bytes_down", "seconds", "partition", "test", "versions"}
-    assert result.keys() == top
-    assert result["rounds"] == 2
+    result = _result(run(hospitals.grid(learner_settings=SETTINGS)))
+    assert result.keys() == {
+        *("config", "rounds", "stages", "bytes_up", "bytes_down", "seconds", "partition"),
+        *("selection", "test", "versions"),
+    }
+    stages = result["stages"]
+    assert list(stages) == ["moments", "gram", "temperature"]
+    assert (stages["moments"], stages["gram"]) == (1, 1)
+    assert 2 <= stages["temperature"] <= 6
+    assert result["rounds"] == sum(stages.values())
+    assert result["selection"] is None
     assert min(result["bytes_up"], result["bytes_down"]) > 0
     assert result["seconds"].keys() == {"join", "learn", "evaluate"}
-    assert result["config"]["alpha_per_image"] == ALPHA
+    assert result["config"]["learner_settings"] == SETTINGS
+    assert (result["config"]["disclosure"], result["config"]["minimum_count"]) == ("exact", 5)
     assert not {"out", "cache", "overwrite"} & result["config"].keys()
     assert {"python", "dermafed", "numpy", "flwr"} <= result["versions"].keys()
     partition = result["partition"]
@@ -98,8 +117,12 @@ def test_the_result_has_the_documented_keys(hospitals: Hospitals, run: Run) -> N
     counts = {site.name: len(site.y) for site in hospitals.sites.values()}
     assert partition["images"] == partition["lesions"] == counts
     assert partition["left_out"] == {}
+    assert partition["withheld"] == {name: [] for name in counts}
     assert result["test"].keys() == {"pooled", "sites"}
-    wanted = {"n", "balanced_accuracy", "accuracy", "macro_auc", "classes_absent", "confusion"}
+    wanted = {
+        *("n", "balanced_accuracy", "accuracy", "macro_auc", "classes_absent", "confusion"),
+        *("balanced_accuracy_bounds", "accuracy_bounds", "images_withheld"),
+    }
     for metrics in (result["test"]["pooled"], *result["test"]["sites"].values()):
         assert metrics.keys() == wanted
 
@@ -107,7 +130,7 @@ def test_the_result_has_the_documented_keys(hospitals: Hospitals, run: Run) -> N
 def test_metrics_are_those_of_scikit_learn_on_the_pooled_predictions(
     hospitals: Hospitals, run: Run
 ) -> None:
-    found = _result(run(hospitals.grid(alpha_per_image=ALPHA)))["test"]
+    found = _result(run(hospitals.grid(learner_settings=SETTINGS)))["test"]
     x, y = hospitals.pooled(Split.TEST)
     p = _predict(hospitals, x)
     groups = {"pooled": (found["pooled"], y, p)}
@@ -121,6 +144,10 @@ def test_metrics_are_those_of_scikit_learn_on_the_pooled_predictions(
         assert metrics["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
         recall = recall_score(truth, predicted, labels=present, average="macro")
         assert metrics["balanced_accuracy"] == pytest.approx(recall)
+        # Without a threshold the bounds are the values.
+        for name in ("accuracy", "balanced_accuracy"):
+            assert metrics[f"{name}_bounds"] == [metrics[name]] * 2
+        assert metrics["images_withheld"] == 0
         reference = confusion_matrix(truth, predicted, labels=range(3))
         assert np.array_equal(metrics["confusion"], reference)
         auc = np.mean([roc_auc_score(truth == c, probabilities[:, c]) for c in present])
@@ -129,7 +156,7 @@ def test_metrics_are_those_of_scikit_learn_on_the_pooled_predictions(
 
 
 def test_the_model_loads_and_predicts_as_the_pooled_fit(hospitals: Hospitals, run: Run) -> None:
-    model = load_model(run(hospitals.grid(alpha_per_image=ALPHA)))
+    model = load_model(run(hospitals.grid(learner_settings=SETTINGS)))
     assert model.description.sites == ("dias", "modern", "molemax", "rosendahl")
     assert model.description.classes == ("bcc", "mel", "nv")
     assert model.description.backbone_fingerprint == hospitals.sites[7].backbone.fingerprint
@@ -143,7 +170,7 @@ def test_a_class_that_no_site_has_is_named_and_never_predicted(
     for node, site in hospitals.sites.items():
         hospitals.replace(node, classes=("bcc", "never", "mel", "nv"))
         hospitals.replace(node, y=np.where(site.y > 0, site.y + 1, 0))
-    out = run(hospitals.grid(alpha_per_image=ALPHA))
+    out = run(hospitals.grid(learner_settings=SETTINGS))
     assert load_model(out).description.classes_without_training_images == ("never",)
     pooled = _result(out)["test"]["pooled"]
     assert pooled["classes_absent"] == ["never"]
@@ -151,7 +178,7 @@ def test_a_class_that_no_site_has_is_named_and_never_predicted(
 
 
 def test_a_site_that_was_left_out_is_named_in_the_result(hospitals: Hospitals, run: Run) -> None:
-    grid = hospitals.grid(alpha_per_image=ALPHA)
+    grid = hospitals.grid(learner_settings=SETTINGS)
     grid.tamper[9] = lambda message, right: (
         [] if message.metadata.message_type == wire.CONTRIBUTE else [right]
     )
@@ -175,11 +202,12 @@ def test_nothing_is_left_on_disk_when_a_round_fails(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_sites_below_the_minimum_count_end_the_run_and_are_named(
+def test_sites_that_withhold_everything_end_the_run_and_are_named(
     hospitals: Hospitals, run: Run, tmp_path: Path
 ) -> None:
-    with pytest.raises(RoundError, match=r"dias: error 100: ContributionError .*; rosendahl: "):
-        run(hospitals.grid(minimum_count=55))
+    hospitals.guard(1000)
+    with pytest.raises(RoundError, match=r"dias: has no image; .*; rosendahl: has no image"):
+        run(hospitals.grid())
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -208,7 +236,16 @@ def test_sites_without_a_test_image_give_no_score_rather_than_a_wrong_one(
         ({"window": 0}, "window"),
         ({"deadline": 0.0}, "deadline"),
         ({"deadline": float("nan")}, "deadline"),
-        ({"alpha-per-image": "1"}, "alpha-per-image"),
+        ({"alpha-per-image": 1.0}, "alpha-per-image"),
+        ({"learner-settings": 5}, "learner-settings"),
+        ({"learner-settings": "alpha_per_image=-1"}, "alpha_per_image"),
+        ({"learner-settings": "alpha_per_image=nan"}, "alpha_per_image"),
+        ({"learner-settings": "calibrate"}, "'calibrate' is not key=value"),
+        ({"learner-settings": "folds=5"}, "folds and search belong together"),
+        ({"learner-settings": "pca=9"}, "pca=9, but features have 8 dimensions"),
+        ({"learner-settings": "pca=2 pca=2"}, "pca is given twice"),
+        ({"disclosure": "open"}, "disclosure"),
+        ({"minimum-count": 0}, "minimum-count"),
         ({"out": ""}, "out"),
         ({"learner": "forest"}, "forest"),
         ({"backbone": "vgg"}, "vgg"),
@@ -222,10 +259,14 @@ def test_a_wrong_setting_is_named_and_nothing_is_written(
     assert not any((tmp_path / "runs").glob("*"))
 
 
-def test_a_wrong_setting_is_told_before_any_site_is_asked(hospitals: Hospitals, run: Run) -> None:
+@pytest.mark.parametrize("wrong", [{"qourum": 3}, {"learner-settings": "nonsense=1"}])
+def test_a_wrong_setting_is_told_before_any_site_is_asked(
+    hospitals: Hospitals, run: Run, wrong: dict[str, Any]
+) -> None:
+    # A site would refuse it, too, but could not tell why.
     grid = hospitals.grid()
-    with pytest.raises(SettingsError):
-        run(grid, qourum=3)
+    with pytest.raises(SettingsError, match=next(iter(wrong)) + "|nonsense"):
+        run(grid, **wrong)
     assert grid.asked == []
 
 
@@ -250,10 +291,10 @@ def test_a_run_is_overwritten_only_by_one_that_succeeds(hospitals: Hospitals, ru
     broken = hospitals.grid()
     broken.delay[3] = float("inf")
     with pytest.raises(RoundError):
-        run(broken, overwrite=True, alpha_per_image=5.0)
+        run(broken, overwrite=True, learner_settings="alpha_per_image=5")
     assert _result(out) == before
-    run(hospitals.grid(), overwrite=True, alpha_per_image=5.0)
-    assert _result(out)["config"]["alpha_per_image"] == 5.0
+    run(hospitals.grid(), overwrite=True, learner_settings="alpha_per_image=5")
+    assert _result(out)["config"]["learner_settings"] == "alpha_per_image=5"
     assert list(out.parent.iterdir()) == [out]
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from common import wire
 from common.errors import ContributionError, RoundError
 from common.learners import make_learner
 from common.learners.base import Problem, State
+from common.split import Split
 from server.sum_strategy import SumStrategy
 
 if TYPE_CHECKING:
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from tests.server.conftest import FakeGrid, Hospitals
 
 StrategyOf = Callable[..., SumStrategy]
+# Ridge regression in two rounds.
+EXACT = "calibrate=none"
 Forge = Callable[[RecordDict], RecordDict]
 
 
@@ -120,6 +127,9 @@ FORGERIES: dict[str, Forge] = {
     "byte order": _array("x_sum", lambda a: a.astype(">f8")),
     "text": _array("x_sum", lambda a: a.astype(str)),
     "negative square": _array("x_square_sum", _set(3, -1.0)),
+    "sums larger than the squares allow": _array("x_sum", lambda a: 1000 * a),
+    "squares smaller than the sums allow": _array("x_square_sum", lambda a: a / 1000),
+    "sums of absurd size": _array("x_sum", lambda a: np.full_like(a, 1.5e308)),
     "negative count": _array("class_count", lambda a: a + np.array([-1000, 1000, 0])),
     "other count": _array("class_count", lambda a: a + 1),
     "count that wraps around": _array("class_count", _wrap_around),
@@ -151,16 +161,27 @@ FORGERIES: dict[str, Forge] = {
 }
 
 
-def _join_and_fit(strategy: SumStrategy, hospitals: Hospitals) -> tuple[State, dict[int, SiteInfo]]:
+def _join_and_fit(
+    strategy: SumStrategy, hospitals: Hospitals, learner: str = "ridge", settings: str = EXACT
+) -> tuple[State, dict[int, SiteInfo]]:
     site = next(iter(hospitals.sites.values()))
     sites = strategy.join(0, site.backbone.fingerprint, split_seed=1)
     problem = Problem(site.classes, site.backbone.dimension)
-    return strategy.fit(make_learner("ridge", problem, 1.0), sites)
+    return strategy.fit(make_learner(learner, problem, settings), sites)
 
 
-def _forging_grid(hospitals: Hospitals, name: str, kind: str, stage: str, forge: Forge) -> FakeGrid:
+def _forging_grid(
+    hospitals: Hospitals,
+    name: str,
+    kind: str,
+    stage: str,
+    forge: Forge,
+    *,
+    learner: str = "ridge",
+    settings: str = EXACT,
+) -> FakeGrid:
     """A grid whose site `name` forges its replies to one kind of question."""
-    grid = hospitals.grid()
+    grid = hospitals.grid(learner=learner, learner_settings=settings)
 
     def tamper(message: Message, right: Message) -> list[Message]:
         if (
@@ -188,31 +209,194 @@ def test_a_forged_contribution_is_refused_and_leaves_no_trace(
     assert [info.site for info in members.values()] == ["dias", "molemax", "rosendahl"]
     assert all(line.isprintable() and len(line) < 400 for line in reports)
     del hospitals.sites[hospitals.node("modern")]
-    honest, _ = _join_and_fit(strategy_of(hospitals.grid()), hospitals)
+    honest, _ = _join_and_fit(strategy_of(hospitals.grid(learner_settings=EXACT)), hospitals)
     for name, array in honest.arrays.items():
         assert array.tobytes() == state.arrays[name].tobytes(), name
 
 
-@pytest.mark.parametrize(
-    "forge",
-    [
-        _array("gram", _set(0, np.nan)),
-        _array("gram", lambda a: np.zeros((8, 8))),
-        _array("class_sum", lambda a: a.T.copy()),
-        _array("class_sum", np.asfortranarray),
-        _array("class_count", lambda a: a[::-1] * 2),
-    ],
-)
-def test_a_forgery_in_the_second_round_makes_the_rounds_start_again(
-    hospitals: Hospitals, strategy_of: StrategyOf, forge: Forge
+def _absurd(array: NDArray[Any]) -> NDArray[Any]:
+    return np.full_like(array, 1.5e308)
+
+
+def _beyond_cauchy_schwarz(packed: NDArray[Any]) -> NDArray[Any]:
+    """A product of two features ten times as large as their squares allow."""
+    return _set((0, 1), 10.0 * np.sqrt(packed[0, 0] * packed[0, 2]))(packed)
+
+
+def _two_records(content: RecordDict) -> RecordDict:
+    record = content["arrays"]
+    assert isinstance(record, ArrayRecord)
+    record["class_count"] = Array(np.array([1, 2, 3]))
+    return content
+
+
+# Replies to the second round: `gram`, packed from 9 rows, and `class_sum` of 3 classes by 9.
+GRAM_FORGERIES: dict[str, tuple[Forge, str]] = {
+    "nan": (_array("gram", _set((0, 0), np.nan)), "gram: holds NaN or infinity"),
+    "nan class sums": (_array("class_sum", _set((0, 1, 2), np.nan)), "class_sum: holds NaN"),
+    "wrong dimension": (
+        _array("gram", lambda a: a[:, :36]),
+        r"gram: shape \(1, 36\), expected \(1, 45\)",
+    ),
+    "unpacked": (_array("gram", lambda a: np.zeros((1, 9, 9))), r"gram: shape \(1, 9, 9\)"),
+    "transposed": (_array("class_sum", lambda a: a.transpose(0, 2, 1).copy()), "class_sum: shape"),
+    "other order": (_array("class_sum", np.asfortranarray), "class_sum: not float64 .* C order"),
+    "an array too many": (_two_records, "wrong arrays"),
+    "negative square": (_array("gram", _set((0, 0), -1.0)), "gram: has a negative eigenvalue"),
+    "negative eigenvalue": (
+        _array("gram", _beyond_cauchy_schwarz),
+        "gram: has a negative eigenvalue",
+    ),
+    "negative": (_array("gram", lambda a: -a), "gram: has a negative eigenvalue"),
+    "far below zero": (
+        _array("gram", lambda a: -(10.0**9) - np.abs(a)),
+        "gram: has a negative eigenvalue",
+    ),
+    "absurd size": (_array("gram", _absurd), "gram: the sum of its diagonal overflows"),
+    "class sums of other images": (
+        _array("class_sum", lambda a: 1.001 * a),
+        "class_sum: does not belong to the Gram matrix",
+    ),
+    "class sums of a class less": (
+        _array("class_sum", _set((0, 1), 0.0)),
+        "class_sum: does not belong to the Gram matrix",
+    ),
+    "class sums of absurd size": (
+        _array("class_sum", _absurd),
+        "class_sum: does not belong to the Gram matrix",
+    ),
+}
+
+
+def _assert_is_pooled_fit(state: State, hospitals: Hospitals, without: str) -> None:
+    x, y = hospitals.pooled(Split.TRAIN, (without,))
+    ridge = RidgeClassifier(alpha=float(len(y)), class_weight="balanced")
+    pooled = make_pipeline(StandardScaler(), ridge).fit(x, y)
+    np.testing.assert_allclose(state.arrays["coef"], pooled[-1].coef_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(state.arrays["intercept"], pooled[-1].intercept_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("what", GRAM_FORGERIES)
+def test_a_forgery_in_the_second_round_is_named_and_the_rounds_start_again_without_it(
+    hospitals: Hospitals, strategy_of: StrategyOf, what: str
 ) -> None:
+    forge, reason = GRAM_FORGERIES[what]
     grid = _forging_grid(hospitals, "molemax", wire.CONTRIBUTE, "gram", forge)
+    with pytest.raises(RoundError, match=rf"3 of 4 sites count, 4 are needed\. molemax: {reason}"):
+        _join_and_fit(strategy_of(grid), hospitals)
     strategy = strategy_of(grid, quorum=2)
-    state, _ = _join_and_fit(strategy, hospitals)
+    state, members = _join_and_fit(strategy, hospitals)
     assert (strategy.traffic.rounds, list(strategy.left_out)) == (4, ["molemax"])
+    assert [info.site for info in members.values()] == ["dias", "modern", "rosendahl"]
+    _assert_is_pooled_fit(state, hospitals, without="molemax")
     del hospitals.sites[hospitals.node("molemax")]
-    honest, _ = _join_and_fit(strategy_of(hospitals.grid()), hospitals)
+    honest, _ = _join_and_fit(strategy_of(hospitals.grid(learner_settings=EXACT)), hospitals)
     for name, array in honest.arrays.items():
+        assert array.tobytes() == state.arrays[name].tobytes(), name
+
+
+def test_a_site_with_features_of_another_backbone_changes_nothing(
+    hospitals: Hospitals, strategy_of: StrategyOf
+) -> None:
+    node = hospitals.node("modern")
+    other = replace(hospitals.sites[node].backbone, weights_sha256="1" * 64)
+    hospitals.replace(node, backbone=other, x=1000 * hospitals.sites[node].x)
+    with pytest.raises(RoundError, match=f"modern: its backbone is {other.fingerprint}, the run"):
+        _join_and_fit(strategy_of(hospitals.grid(learner_settings=EXACT)), hospitals)
+    strategy = strategy_of(hospitals.grid(learner_settings=EXACT), quorum=3)
+    state, members = _join_and_fit(strategy, hospitals)
+    assert [info.site for info in members.values()] == ["dias", "molemax", "rosendahl"]
+    _assert_is_pooled_fit(state, hospitals, without="modern")
+
+
+# The last element of a matrix of each class: its number of images.
+_LAST = np.arange(45) == 44
+
+SEARCH = "folds=3 search=grid:0.01:1:3"
+
+# The learner, its settings, the stage, the forgery, and why it is refused.
+OTHER_STAGES: list[tuple[str, str, str, Forge, str]] = [
+    ("ridge", "pca=3", "moments", _array("x_gram", lambda a: -a), "x_gram: has a negative eigenv"),
+    ("ridge", "pca=3", "moments", _array("x_sum", lambda a: 9 * a), "x_gram: has a negative eigen"),
+    ("ridge", "", "temperature", _array("loss", lambda a: -a - 1.0), "loss: below 0"),
+    ("ridge", "", "temperature", _array("gradient", _set((0, 0), np.inf)), "gradient: holds NaN"),
+    (
+        *("ridge", "", "temperature", _array("curvature", lambda a: -a - 1.0)),
+        "curvature: has a negative eigenvalue",
+    ),
+    (
+        *("ridge", "calibrate=vector", "temperature"),
+        _array("curvature", lambda a: a + np.triu(np.ones((3, 3)), 1)),
+        "curvature: is not symmetric",
+    ),
+    ("ridge", SEARCH, "gram", _array("gram", _set((1, 0), -1.0)), "gram: has a negative eigenval"),
+    ("ridge", SEARCH, "gram", _array("class_sum", _set((2, 0, 0), 9e9)), "class_sum: does not bel"),
+    ("ridge", SEARCH, "validate", _array("held", lambda a: a + 1), "held: sums to"),
+    ("ridge", SEARCH, "validate", _array("hits", lambda a: -a - 1), "hits: below 0"),
+    ("ridge", SEARCH, "validate", _array("hits", lambda a: a + 999), "hits: more than held"),
+    ("logistic", "", "newton", _array("hessian", lambda a: -a), "hessian: has a negative eigenval"),
+    (
+        *("logistic", "", "newton", _array("hessian", _set((0, 0, 0), -1.0))),
+        "hessian: has a negative eigenvalue",
+    ),
+    (
+        *("logistic", "", "newton", _array("hessian", _absurd)),
+        "hessian: the sum of its diagonal overflows",
+    ),
+    ("logistic", "", "newton", _array("gradient", lambda a: a * np.nan), "gradient: holds NaN"),
+    ("logistic", "", "newton", _array("loss", lambda a: -a), "loss: below 0"),
+    (
+        *("logistic", SEARCH, "path", _array("hessian", _set((2, 0, 0), -1.0))),
+        "hessian: has a negative eigenvalue",
+    ),
+    (
+        *("logistic", "solver=lbfgs", "curvature", _array("gram", lambda a: -a)),
+        "gram: has a negative eigenvalue",
+    ),
+    ("svm", "", "newton", _array("hessian", lambda a: -a), "hessian: has a negative eigenvalue"),
+    (
+        *("ridge", "calibrate=none ledger=true", "class_gram"),
+        _array("class_gram", _set((0, 0), -1.0)),
+        "class_gram: has a negative eigenvalue",
+    ),
+    (
+        *("ridge", "calibrate=none ledger=true", "class_gram"),
+        _array("class_gram", lambda a: a + _LAST),
+        "class_gram: its classes do not add up to the images",
+    ),
+    (
+        *("ridge", "calibrate=none ledger=true", "class_gram"),
+        _array("class_gram", lambda a: a + 0.5 * _LAST),
+        "class_gram: a class's number of images is not whole",
+    ),
+    (
+        *("ridge", "calibrate=none ledger=true", "class_gram", _array("class_gram", _absurd)),
+        "class_gram: ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("learner", "settings", "stage", "forge", "reason"), OTHER_STAGES)
+def test_a_forgery_at_any_stage_of_any_learner_is_named_and_leaves_no_trace(
+    hospitals: Hospitals,
+    strategy_of: StrategyOf,
+    learner: str,
+    settings: str,
+    stage: str,
+    forge: Forge,
+    reason: str,
+) -> None:
+    hospitals.deal(3)
+    task = {"learner": learner, "settings": settings}
+    grid = _forging_grid(hospitals, "modern", wire.CONTRIBUTE, stage, forge, **task)
+    with pytest.raises(RoundError, match=rf"3 of 4 sites count, 4 are needed\. modern: {reason}"):
+        _join_and_fit(strategy_of(grid), hospitals, **task)
+    strategy = strategy_of(grid, quorum=3)
+    state, _ = _join_and_fit(strategy, hospitals, **task)
+    assert list(strategy.left_out) == ["modern"]
+    del hospitals.sites[hospitals.node("modern")]
+    honest = strategy_of(hospitals.grid(learner=learner, learner_settings=settings))
+    for name, array in _join_and_fit(honest, hospitals, **task)[0].arrays.items():
         assert array.tobytes() == state.arrays[name].tobytes(), name
 
 
@@ -225,6 +409,14 @@ def test_a_forgery_in_the_second_round_makes_the_rounds_start_again(
         _array("score_bins", lambda a: a * 1000),
         _array("score_bins", _set((0, 0, 0), 2**63 - 1)),
         _array("score_bins", lambda a: a[:, :, :512]),
+        _array("score_bins", lambda a: a[:, ::-1].copy()),
+        _array("score_bins", lambda a: a[::-1].copy()),
+        _array("withheld", lambda a: a + 1),
+        _array("withheld", lambda a: a + 2),
+        _array("withheld", lambda a: a - 1),
+        _array("withheld", _set((0, 0), 1)),
+        _array("confusion", _set((0, 0), 0)),
+        _array("confusion", lambda a: a[::-1].copy()),
     ],
 )
 def test_a_forged_evaluation_is_refused(
@@ -239,27 +431,14 @@ def test_a_forged_evaluation_is_refused(
         strategy_of(grid).evaluate(state, members)
 
 
-def _huge(array: NDArray[Any]) -> NDArray[Any]:
-    return np.full_like(array, 1.5e308)
-
-
-@pytest.mark.parametrize(
-    ("stage", "forge"),
-    [
-        ("moments", _array("x_sum", _huge)),
-        ("moments", _array("x_square_sum", _huge)),
-        ("gram", _array("gram", lambda a: -(10.0**9) - np.abs(a))),
-        ("gram", _array("gram", _huge)),
-        ("gram", _array("class_sum", _huge)),
-    ],
-)
-def test_sums_that_no_images_can_have_end_the_run_with_an_error_of_ours(
-    hospitals: Hospitals, strategy_of: StrategyOf, stage: str, forge: Forge
+def test_sums_that_overflow_only_together_end_the_run_with_an_error_of_ours(
+    hospitals: Hospitals, strategy_of: StrategyOf
 ) -> None:
-    # Each is finite, so no site is refused; two sites of this kind overflow, too.
-    grid = _forging_grid(hospitals, "modern", wire.CONTRIBUTE, stage, forge)
+    # Each is finite and no smaller than it must be, so that neither site can be refused.
+    forge = _array("x_square_sum", _absurd)
+    grid = _forging_grid(hospitals, "modern", wire.CONTRIBUTE, "moments", forge)
     grid.tamper[hospitals.node("dias")] = grid.tamper[hospitals.node("modern")]
-    with pytest.raises(ContributionError):
+    with pytest.raises(ContributionError, match="x_square_sum: the sum over the sites overflows"):
         _join_and_fit(strategy_of(grid), hospitals)
 
 

@@ -78,10 +78,25 @@ def test_a_site_with_another_task_is_refused_and_named(
 
 def test_an_empty_site_is_refused_and_named(hospitals: Hospitals, strategy_of: StrategyOf) -> None:
     site = hospitals.sites[7]
-    hospitals.replace(7, x=site.x[:0], y=site.y[:0], split=site.split[:0], lesions=0)
+    none = {name: getattr(site, name)[:0] for name in ("rows", "x", "y", "split", "kept")}
+    hospitals.replace(7, **none, lesions=0)
     with pytest.raises(RoundError, match="dias: has no image"):
         _join(strategy_of(hospitals.grid()), hospitals)
     assert 7 not in _join(strategy_of(hospitals.grid(), quorum=3), hospitals)
+
+
+def test_a_site_that_withholds_all_its_images_is_refused_as_an_empty_one(
+    hospitals: Hospitals, strategy_of: StrategyOf
+) -> None:
+    hospitals.guard(25)
+    strategy = strategy_of(hospitals.grid(), quorum=1)
+    joined = _join(strategy, hospitals)
+    # Only of `molemax` a class has as many images in one part.
+    names = {site.name for site in hospitals.sites.values() if site.kept.any()}
+    assert {info.site for info in joined.values()} == names
+    assert strategy.left_out == dict.fromkeys(
+        {"dias", "modern", "molemax", "rosendahl"} - names, "has no image"
+    )
 
 
 def test_two_nodes_of_one_name_end_the_run_naming_both(
@@ -153,6 +168,12 @@ def test_a_node_that_does_not_answer_is_named_by_its_number(
         ("classes", "nv"),
         ("classes", [1, 2]),
         ("classes", [""]),
+        ("withheld", "train:nv"),
+        ("withheld", [1]),
+        ("withheld", ["train:nv", ""]),
+        ("withheld", ["train:nv\x1b[2J"]),
+        ("withheld", ["x" * 201]),
+        ("withheld", ["train:nv"] * 10_001),
         ("patients", 12),
     ],
 )
@@ -187,8 +208,8 @@ def test_no_single_site_decides_what_the_classes_are(
     hospitals.replace(7, name="aaa", classes=("cat", "dog"))
     for images in (60, 0):
         site = hospitals.sites[7]
-        hospitals.replace(7, x=site.x[:images], y=site.y[:images], split=site.split[:images])
-        hospitals.replace(7, lesions=images)
+        few = {n: getattr(site, n)[:images] for n in ("rows", "x", "y", "split", "kept")}
+        hospitals.replace(7, **few, lesions=images)
         strategy = strategy_of(hospitals.grid(), quorum=3)
         assert list(_join(strategy, hospitals)) == [3, 9, 5]
         assert strategy.left_out.keys() == {"aaa"}

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 ALPHA = 0.3
+# Two rounds; a third kind, the calibration, is tested in test_federation.py.
+SETTINGS = f"alpha_per_image={ALPHA} calibrate=none"
 StrategyOf = Callable[..., SumStrategy]
 
 
 def _learner(hospitals: Hospitals) -> Learner:
     site = next(iter(hospitals.sites.values()))
-    return make_learner("ridge", Problem(site.classes, site.backbone.dimension), ALPHA)
+    return make_learner("ridge", Problem(site.classes, site.backbone.dimension), SETTINGS)
 
 
 def _join(strategy: SumStrategy, hospitals: Hospitals) -> dict[int, SiteInfo]:
@@ -46,7 +48,7 @@ def _fit(strategy: SumStrategy, hospitals: Hospitals) -> tuple[State, dict[int, 
 
 
 def _grid(hospitals: Hospitals, **settings: Any) -> FakeGrid:
-    return hospitals.grid(alpha_per_image=ALPHA, **settings)
+    return hospitals.grid(learner_settings=SETTINGS, **settings)
 
 
 def _pooled_fit(x: NDArray[np.float64], y: NDArray[np.intp]) -> Pipeline:
@@ -185,6 +187,7 @@ def test_a_site_lost_in_the_second_round_leaves_no_trace_in_the_model(
     assert [info.site for info in members.values()] == ["dias", "modern", "rosendahl"]
     assert grid.kinds_asked(7) == [wire.JOIN, *[wire.CONTRIBUTE] * 4]
     assert strategy.traffic.rounds == 4
+    assert strategy.traffic.stages == {"moments": 2, "gram": 2}
     assert any("starting again" in line for line in reports)
     _assert_is_pooled_fit(state, hospitals, without=("molemax",))
     del hospitals.sites[9]
@@ -241,16 +244,17 @@ def test_sites_without_any_training_image_make_no_model(
 def test_rounds_and_bytes_are_counted(hospitals: Hospitals, strategy_of: StrategyOf) -> None:
     strategy = strategy_of(_grid(hospitals))
     _fit(strategy, hospitals)
-    # Twice a round a site: class counts of 3 int64; then 8 means and 8 squares, or a packed Gram
-    # matrix of 36 and 24 class sums, of 8 bytes each.
-    arrays_up = 4 * (2 * 3 * 8 + 2 * 8 * 8 + (36 + 24) * 8)
-    # Down: weights of 3 classes, means and scales of 8 features.
-    arrays_down = 4 * (3 + 8 + 8) * 8
+    # A site sends class counts of 3 int64, 8 sums and 8 squares; then a packed Gram matrix of
+    # 9 rows, 45 elements, and 3 class sums of 9; each of 8 bytes.
+    arrays_up = 4 * (3 + 8 + 8 + 45 + 27) * 8
+    # Down: counts and weights of 3 classes, means and scales of 8 features.
+    arrays_down = 4 * (3 + 3 + 8 + 8) * 8
     traffic = strategy.traffic
     assert traffic.rounds == 2
+    assert traffic.stages == {"moments": 1, "gram": 1}
     # On top come NumPy headers of 128 bytes and names.
     assert arrays_up < traffic.bytes_up < arrays_up + 4 * (5 * 128 + 1000)
-    assert arrays_down < traffic.bytes_down < arrays_down + 4 * (3 * 128 + 500)
+    assert arrays_down < traffic.bytes_down < arrays_down + 4 * (4 * 128 + 500)
 
 
 def test_a_message_outlives_the_deadline_but_not_for_long(

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from common.sources.synthetic import write_synthetic
@@ -45,6 +47,16 @@ def dermafed(shared_cache: Path) -> Dermafed:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def exported(dermafed: Dermafed, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The cohort's features by name of the array, as users get them."""
+    out = tmp_path_factory.mktemp("features") / "features.npz"
+    done = dermafed("features", cohort, "--out", out)
+    assert done.returncode == 0, done.stderr
+    with np.load(out, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 @pytest.fixture(scope="session")

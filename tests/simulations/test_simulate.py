@@ -33,15 +33,6 @@ def read_result(run: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def exported(dermafed: Any, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    out = tmp_path_factory.mktemp("features") / "features.npz"
-    done = dermafed("features", cohort, "--out", out)
-    assert done.returncode == 0, done.stderr
-    with np.load(out, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-@pytest.fixture(scope="module")
 def pooled(exported: Any) -> tuple[StandardScaler, RidgeClassifier]:
     train = exported["split"] == "train"
     x = exported["x"].astype(np.float64)
@@ -90,17 +81,25 @@ def test_the_result_has_the_documented_keys_and_says_what_the_oracle_says(
 ) -> None:
     result = read_result(site_run[0])
     assert {"config", "rounds", "bytes_up", "bytes_down", "seconds", "partition"} <= set(result)
-    assert {"test", "oracle", "versions"} <= set(result)
-    assert result["rounds"] == 2
+    assert {"stages", "selection", "test", "oracle", "versions"} <= set(result)
+    # Two rounds give the exact head; those after them its probabilities' temperature.
+    stages = result["stages"]
+    assert list(stages) == ["moments", "gram", "temperature"]
+    assert (stages["moments"], stages["gram"]) == (1, 1)
+    assert result["rounds"] == sum(stages.values()) <= 10
+    assert result["selection"] is None
+    assert result["config"]["learner_settings"] == ""
     assert result["partition"]["sites"] == 4
     assert sum(result["partition"]["images"].values()) == 240
+    assert result["partition"]["withheld"] == {name: [] for name in SITES}
     assert tuple(result["test"]["sites"]) == SITES
     for metrics in (result["test"]["pooled"], result["oracle"]["pooled"]):
         assert {"n", "balanced_accuracy", "accuracy", "macro_auc"} <= set(metrics)
     assert result["oracle"]["relative_coefficient_error"] <= 1e-8
     assert result["oracle"]["predictions_that_differ"] == 0
-    # Two packed Gram matrices' worth of float64 a site is the bulk of what goes up.
-    assert result["bytes_up"] > 4 * 1280 * 1281 / 2 * 8
+    # A packed Gram matrix of float64 a site is the bulk of what goes up.
+    packed = 4 * 1281 * 1282 / 2 * 8
+    assert packed < result["bytes_up"] < 1.1 * packed
 
 
 def test_the_metrics_are_those_of_scikit_learn_on_the_predictions(
@@ -161,8 +160,41 @@ def test_what_is_printed_shows_the_sites_the_oracle_and_the_cost(
     site_run: tuple[Path, Any],
 ) -> None:
     printed = site_run[1].stdout
-    for name in (*SITES, "all sites", "pooled oracle", "2 rounds", "MiB up", str(site_run[0])):
+    for name in (*SITES, "all sites", "pooled oracle", "MiB up", str(site_run[0])):
         assert name in printed
+    stages = read_result(site_run[0])["stages"]
+    rounds = f"{sum(stages.values())} rounds (moments 1, gram 1, temperature "
+    assert rounds in printed
+    assert "0 predictions differ" in printed
+    assert "guarded" not in printed
+    assert "choice by folds" not in printed
+
+
+def test_what_the_sums_alone_tell_is_what_the_predictions_say(site_run: tuple[Path, Any]) -> None:
+    test = read_result(site_run[0])["test"]
+    told = test["from_sums"]
+    assert told["sites"].keys() == test["clients"].keys()
+    pairs = [(told["pooled"], test["pooled"])]
+    pairs += [(told["sites"][name], test["clients"][name]) for name in told["sites"]]
+    for from_sums, from_predictions in pairs:
+        for name in ("n", "confusion", "accuracy", "balanced_accuracy", "classes_absent"):
+            assert from_sums[name] == from_predictions[name]
+        assert from_sums["images_withheld"] == 0
+
+
+def test_two_rounds_are_enough_without_a_temperature_and_give_the_same_head(
+    site_run: tuple[Path, Any], dermafed: Any, cohort: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = dermafed("simulate", cohort, "--set", "calibrate=none", "--out", run)
+    assert done.returncode == 0, done.stderr
+    assert "2 rounds (moments 1, gram 1)" in done.stdout
+    assert read_result(run)["rounds"] == 2
+    model, calibrated = (load_file(path / "model.safetensors") for path in (run, site_run[0]))
+    for name in ("coef", "intercept", "mean", "scale"):
+        assert model[name].tobytes() == calibrated[name].tobytes()
+    assert set(model["inverse_temperature"].tolist()) == {1.0}
+    assert len(set(calibrated["inverse_temperature"].tolist())) == 1
 
 
 def test_predict_gives_new_images_what_the_run_gave_them(

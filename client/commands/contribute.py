@@ -1,0 +1,90 @@
+"""``dermafed contribute``: a site's sums for a model that it was not part of, as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from client.site import open_site
+from common.backbones import get_backbone
+from common.cohort import load_cohort
+from common.console import messages, progress_bar, say
+from common.disclosure import DEFAULT_MINIMUM, Disclosure
+from common.errors import CohortError, RunFolderError
+from common.feature_cache import FeatureCache, default_cache
+from common.learners.base import Contribution, Problem
+from common.learners.class_gram import ClassGrams
+from common.ledger import Entry, EntryDescription, save_entry
+from common.model import read_description
+from common.one_thread import one_blas_thread
+from common.options import CacheFolder, Overwrite, SkipUnreadable
+from common.split import Split
+from common.whole_file import check_output, whole_file
+
+
+def contribute(
+    cohort: Annotated[Path, typer.Argument(help="Cohort folder or manifest.")],
+    site: Annotated[str, typer.Option(help="The site in it that contributes.")],
+    like: Annotated[Path, typer.Option(help="A model.json: its backbone, classes and split.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    minimum_count: Annotated[
+        int, typer.Option(help="Fewest images of a class that a sum may be over.")
+    ] = DEFAULT_MINIMUM,
+    cache: CacheFolder = None,
+    skip_unreadable: SkipUnreadable = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Sum over a site's training images, for a coordinator that keeps a ledger.
+
+    The file holds a Gram matrix of the features a class, which says more than other learners'
+    sums do: read what the README says that sums tell before you hand it over.
+
+    Example:
+
+      dermafed contribute data/clinic --site our-clinic --like model.json --out clinic.safetensors
+    """
+    check_output(out, overwrite=overwrite)
+    about, table = read_description(like), load_cohort(cohort)
+    if table.sites_known and site not in table.sites:
+        raise CohortError(f"site {site}: not in {table.root}; sites: {table.sites}")
+    if table.classes != about.classes:
+        raise RunFolderError(f"{like}: classes {about.classes}, but {table.root}: {table.classes}")
+    backbone = get_backbone(about.backbone)
+    if backbone.fingerprint != about.backbone_fingerprint:
+        raise RunFolderError(f"{like}: trained on another release of backbone {about.backbone}")
+    console = messages()
+    held = table.site == site if table.sites_known else np.ones(len(table), dtype=np.bool_)
+    with progress_bar(console, "features") as bar:
+        opened = open_site(
+            site,
+            table,
+            np.flatnonzero(held),
+            backbone,
+            FeatureCache(cache or default_cache(), backbone),
+            split_seed=about.split_seed,
+            disclosure=Disclosure(minimum_count),
+            skip_unreadable=skip_unreadable,
+            progress=bar,
+        )
+    for problem in opened.unreadable:
+        say(console, f"left out: {problem}")
+    data, withheld = opened.part(Split.TRAIN), opened.info().withheld
+    with one_blas_thread():
+        sums = ClassGrams(Problem(table.classes, backbone.dimension)).sums(data)
+    description = EntryDescription(
+        site=site,
+        images=len(data),
+        classes=table.classes,
+        dimension=backbone.dimension,
+        backbone_fingerprint=backbone.fingerprint,
+        split_seed=about.split_seed,
+        withheld=withheld,
+    )
+    with whole_file(out) as partial:
+        save_entry(partial, Entry(description, Contribution(len(data), sums)))
+    if withheld:
+        say(console, f"withheld, fewer than {minimum_count} images: {', '.join(withheld)}")
+    say(console, f"sums over {len(data)} training images: {out}")

@@ -1,0 +1,77 @@
+"""The total over sites: added with compensation, so that neither order nor number matters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import ContributionError
+from common.learners.base import Contribution
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Total:
+    """A running sum of contributions that holds one of them at a time.
+
+    Float sums carry their rounding errors along (Knuth's two-sum, The Art of Computer
+    Programming 2, section 4.2.2), so that adding sites in another order changes the result by no
+    more than its last rounding, and subtracting a site leaves what the others add up to.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sites = 0
+        self._high: dict[str, NDArray[Any]] = {}
+        self._low: dict[str, NDArray[np.float64]] = {}
+
+    def add(self, contribution: Contribution) -> None:
+        """Add a site."""
+        self._take(contribution, 1)
+
+    def subtract(self, contribution: Contribution) -> None:
+        """Take a site out again."""
+        self._take(contribution, -1)
+
+    def value(self) -> Contribution:
+        """Give the sum.
+
+        Raises
+        ------
+        ContributionError
+            If no site was added, or the sum overflows.
+        """
+        if not self.sites:
+            raise ContributionError("no site to learn from")
+        arrays = {}
+        for name, high in self._high.items():
+            arrays[name] = high + self._low[name] if name in self._low else high.copy()
+            if not np.isfinite(arrays[name]).all():
+                raise ContributionError(f"{name}: the sum over the sites overflows")
+        return Contribution(self.count, arrays)
+
+    def _take(self, contribution: Contribution, sign: int) -> None:
+        if not self._high:
+            for name, array in contribution.arrays.items():
+                self._high[name] = np.zeros(array.shape, array.dtype)
+                if array.dtype.kind == "f":
+                    self._low[name] = np.zeros(array.shape)
+        self.count += sign * contribution.count
+        self.sites += sign
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, array in contribution.arrays.items():
+                if name in self._low:
+                    self._two_sum(name, array if sign > 0 else -array)
+                else:
+                    self._high[name] += sign * array
+
+    def _two_sum(self, name: str, b: NDArray[Any]) -> None:
+        a, low = self._high[name], self._low[name]
+        total = a + b
+        taken = total - a
+        # The part of a that the sum lost, then the part of b.
+        low += a - (total - taken)
+        low += b - taken
+        self._high[name] = total
