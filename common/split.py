@@ -84,7 +84,10 @@ def fold_groups(
     -------
     ndarray of intp, shape (n,)
     """
-    known = {group: int(position(seed, f"fold:{group}") * folds) for group in set(map(str, groups))}
+    known = {
+        group: min(int(position(seed, f"fold:{group}") * folds), folds - 1)
+        for group in set(map(str, groups))
+    }
     return np.array([known[str(group)] for group in groups], dtype=np.intp)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from common.errors import ContributionError
 from common.learners.base import Arrays, ArraySpec, Contribution, State
 from common.learners.front import Rows
-from common.learners.search import Selection, fold_scores, hit_spec
+from common.learners.search import Selection, check_folds, fold_scores, hit_spec
 from common.learners.symmetric import add_products, check_positive, pack, packed_length, unpack
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class ClosedFormStep:
             if not self.folds:
                 return self._fitted(whole, self.values[0], images, {})
             return self._candidates(lanes, whole, images)
+        check_folds(total.arrays["held"])
         scores = fold_scores(total.arrays["hits"], total.arrays["held"])
         memory = {"selection.value": np.array(self.values), "selection.score": scores}
         chosen = Selection(memory["selection.value"], scores).value

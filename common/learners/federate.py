@@ -10,6 +10,7 @@ import numpy as np
 from common.errors import ContributionError
 from common.learners.base import Learner, Problem, SiteData, State
 from common.learners.total import Total
+from common.split import Split
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -39,14 +40,29 @@ def federate(head: Head, sites: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> He
     ContributionError
         Naming the site whose arrays are not what they must be.
     """
-    arrays = {name: (np.asarray(x), np.asarray(y)) for name, (x, y) in sites.items()}
-    if not arrays:
+    if not sites:
         raise ContributionError("no site to learn from")
+    arrays = {name: _as_arrays(name, x, y) for name, (x, y) in sites.items()}
+    if len({y.dtype.kind in "US" for _, y in arrays.values() if y.size}) > 1:
+        raise ContributionError("some sites' labels are text and others' are numbers")
     # An empty list of labels is of NumPy's choice of type, which says nothing of the others.
     labels = [y.ravel() for _, y in arrays.values() if y.size]
     if not labels:
         raise ContributionError("no site has a training image")
     return learn_heads(head, arrays, np.unique(np.concatenate(labels)))
+
+
+def _as_arrays(name: str, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    try:
+        features, labels = np.asarray(x), np.asarray(y)
+    except ValueError as error:
+        raise ContributionError(f"site {name}: is no table of numbers: {error}") from error
+    number = labels.dtype.kind in "biu" or (
+        labels.dtype.kind == "f" and bool(np.isfinite(labels).all())
+    )
+    if not (number or labels.dtype.kind in "US"):
+        raise ContributionError(f"site {name}: labels must be text or numbers, none missing")
+    return features, labels
 
 
 def learn_heads(
@@ -67,21 +83,39 @@ def learn_heads(
     return head.set_fitted(state.arrays, classes)
 
 
-def fit_sites(learner: Learner, sites: Mapping[str, SiteData]) -> State:
+def fit_sites(
+    learner: Learner,
+    sites: Mapping[str, SiteData],
+    validation: Mapping[str, SiteData] | None = None,
+) -> State:
     """Run a learner over sites in this process until it is done, in the order of their names.
+
+    Parameters
+    ----------
+    learner : Learner
+        What to fit.
+    sites : mapping of str to SiteData
+        Training images.
+    validation : mapping of str to SiteData or None
+        Held-out images, for a learner that calibrates.
 
     Raises
     ------
     ContributionError
-        Naming the site whose data are not what they must be.
+        Naming the site whose data are not what they must be, or if the learner asks for held-out
+        images and there are none.
     """
-    for name, data in sites.items():
+    for name, data in [*sites.items(), *(validation or {}).items()]:
         check_site(name, data, learner.problem)
     state = learner.start()
     while not state.done:
-        total = Total()
-        for name in sorted(sites):
-            total.add(learner.contribute(sites[name], state))
+        total, part = Total(), sites
+        if learner.part(state.stage) is Split.VALIDATION:
+            if validation is None:
+                raise ContributionError("no held-out images: give some, or set calibrate=none")
+            part = validation
+        for name in sorted(part):
+            total.add(learner.contribute(part[name], state))
         state = learner.update(state, total.value())
     return state
 
@@ -112,5 +146,7 @@ def check_site(name: str, data: SiteData, problem: Problem) -> None:
             f"site {name}: {int((~finite).sum())} of {len(x)} images have features that are NaN "
             "or infinite"
         )
+    if data.fold is not None and (data.fold.shape != y.shape or (data.fold < 0).any()):
+        raise ContributionError(f"site {name}: its folds are not one number for each image")
     if len(y) and not (int(y.min()) >= 0 and int(y.max()) < len(problem.classes)):
         raise ContributionError(f"site {name}: a label is none of {len(problem.classes)} classes")

@@ -82,6 +82,8 @@ class Moments:
         squares = contribution.arrays["x_square_sum"]
         with np.errstate(over="ignore"):
             bound = np.square(x_sum) / max(count, 1)
+        if count == 0 and squares.any():
+            raise ContributionError("x_square_sum: is not zero over no image")
         if (bound > squares * (1 + 1e-9) + np.finfo(np.float64).tiny).any():
             raise ContributionError("x_square_sum: smaller than the sums of the features allow")
 

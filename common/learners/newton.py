@@ -19,7 +19,7 @@ from common.learners.descent import Track, advance, begin, restore, store
 from common.learners.front import Rows
 from common.learners.loss import Images, Loss, derivative_sums, full_hessian
 from common.learners.penalty import Penalty
-from common.learners.search import Selection, fold_scores, hit_spec
+from common.learners.search import Selection, check_folds, fold_scores, hit_spec
 from common.learners.symmetric import check_positive, packed_length
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ class NewtonStep:
 
     def start(self, fitted: Arrays) -> State:
         """Start at zero, or at a given model's coefficients."""
-        weight = self.penalty.class_weights(fitted["class_count"])
         point = np.zeros(self.classes * self.size)
         if self.initial is not None:
             free = self.penalty.problem(1.0, fitted["class_count"] > 0, self.size).free
             point = np.where(free, self.initial.ravel(), 0.0)
+        shared = self._shared("path" if self.folds else "newton", fitted)
         if self.folds:
             memory = {
                 "path.index": np.array([0]),
@@ -81,13 +81,14 @@ class NewtonStep:
                 "path.point": np.zeros((0, len(point))),
                 "path.entering": np.array([0]),
             }
-            return self._ask("path", [begin(point)] * self.folds, weight, memory, 0)
-        return self._ask("newton", [begin(point)], weight, {}, 0)
+            return self._ask("path", [begin(point)] * self.folds, shared, memory, 0)
+        return self._ask("newton", [begin(point)], shared, {}, 0)
 
     def state_spec(self, stage: str) -> Mapping[str, ArraySpec]:
-        """Describe the points, one or one a fold, and the classes' weights."""
+        """Describe the points, one or one a fold, the classes that each knows, and weights."""
         return {
             "point": ArraySpec((self._lanes(stage), self.classes, self.size)),
+            "known": ArraySpec((self._lanes(stage), self.classes), "int64", minimum=0),
             "class_weight": ArraySpec((self.classes,), minimum=0.0),
         }
 
@@ -108,11 +109,11 @@ class NewtonStep:
         for packed in contribution.arrays["hessian"]:
             check_positive("hessian", full_hessian(self.loss, packed, self.classes, self.size))
 
-    def contribute(self, rows: Iterable[Rows], state: State, fitted: Arrays) -> Arrays:
+    def contribute(self, rows: Iterable[Rows], state: State, fitted: Arrays) -> Arrays:  # noqa: ARG002
         """Sum over a site's images."""
         points, weight = state.arrays["point"], state.arrays["class_weight"]
         lanes, blocks = len(points), len(self.loss.blocks(self.classes))
-        present = fitted["class_count"] > 0
+        known = state.arrays["known"] > 0
         loss, gradient = np.zeros(lanes), np.zeros(points.shape)
         hessian = np.zeros((lanes, blocks, packed_length(self.size)))
         held = np.zeros((lanes, self.classes), dtype=np.int64)
@@ -123,14 +124,14 @@ class NewtonStep:
                 inside = part.fold != lane if by_fold else np.ones(len(part.y), dtype=np.bool_)
                 y = part.y[inside]
                 images = Images(part.z[inside], y, weight[y])
-                sums = derivative_sums(self.loss, images, points[lane], present, hessian=True)
+                sums = derivative_sums(self.loss, images, points[lane], known[lane], hessian=True)
                 loss[lane] += sums[0]
                 gradient[lane] += sums[1]
                 hessian[lane] += sums[2]
                 if by_fold:
                     scores = part.z[~inside] @ points[lane].T
                     left_out = part.y[~inside]
-                    right = np.where(present, scores, -np.inf).argmax(axis=1) == left_out
+                    right = np.where(known[lane], scores, -np.inf).argmax(axis=1) == left_out
                     held[lane] += np.bincount(left_out, minlength=self.classes)
                     hits[lane] += np.bincount(left_out[right], minlength=self.classes)
         sums_: dict[str, NDArray[np.float64] | NDArray[np.int64]]
@@ -149,19 +150,24 @@ class NewtonStep:
             track, notes = self._advance(state, total, fitted, 0, value)
             if track.done:
                 return self._fitted(track, state.memory, notes)
-            weight = state.arrays["class_weight"]
-            return self._ask("newton", [track], weight, state.memory, rounds, notes)
+            return self._ask("newton", [track], state.arrays, state.memory, rounds, notes)
+        if rounds == 1:
+            known = _known_to_folds(total.arrays["held"])
+            if (known != state.arrays["known"]).any():
+                # Nothing is learned of a class that a fold has all images of. Ask again without it.
+                shared = {**state.arrays, "known": known}
+                return self._ask("path", restore(state.memory), shared, state.memory, rounds)
         return self._follow_path(state, total, fitted, rounds)
 
     def _follow_path(self, state: State, total: Contribution, fitted: Arrays, rounds: int) -> State:
-        memory, weight = dict(state.memory), state.arrays["class_weight"]
+        memory = dict(state.memory)
         index = int(memory["path.index"][0])
         if memory["path.entering"][0]:
             scores = fold_scores(total.arrays["hits"], total.arrays["held"])
             memory["path.score"] = np.vstack([memory["path.score"], scores])
             memory["path.entering"] = np.array([0])
         if index == len(self.values):
-            return self._choose(memory, weight, rounds)
+            return self._choose(memory, fitted, rounds)
         value = self.values[index]
         advanced = [self._advance(state, total, fitted, lane, value) for lane in range(self.folds)]
         tracks = [track for track, _ in advanced]
@@ -172,9 +178,9 @@ class NewtonStep:
             memory["path.index"] = np.array([index + 1])
             memory["path.entering"] = np.array([1])
             tracks = [begin(point) for point in points]
-        return self._ask("path", tracks, weight, memory, rounds, notes)
+        return self._ask("path", tracks, state.arrays, memory, rounds, notes)
 
-    def _choose(self, memory: Arrays, weight: NDArray[np.float64], rounds: int) -> State:
+    def _choose(self, memory: Arrays, fitted: Arrays, rounds: int) -> State:
         selection = Selection(np.array(self.values), memory["path.score"])
         kept = {
             "selection.value": selection.values,
@@ -183,7 +189,7 @@ class NewtonStep:
         }
         # The folds' mean is close to the solution on all images.
         start = begin(memory["path.point"][selection.chosen])
-        return self._ask("newton", [start], weight, kept, rounds)
+        return self._ask("newton", [start], self._shared("newton", fitted), kept, rounds)
 
     def _advance(
         self, state: State, total: Contribution, fitted: Arrays, lane: int, value: float
@@ -193,7 +199,7 @@ class NewtonStep:
             return track, ()
         notes: list[str] = []
         strength = value * int(fitted["class_count"].sum())
-        problem = self.penalty.problem(strength, fitted["class_count"] > 0, self.size)
+        problem = self.penalty.problem(strength, state.arrays["known"][lane] > 0, self.size)
         gradient = total.arrays["gradient"][lane].ravel()
         point = track.point
 
@@ -218,15 +224,23 @@ class NewtonStep:
         self,
         stage: str,
         tracks: list[Track],
-        weight: NDArray[np.float64],
+        shared: Arrays,
         memory: Arrays,
         rounds: int,
         notes: tuple[str, ...] = (),
     ) -> State:
         points = np.array([t.point.reshape(self.classes, self.size) for t in tracks])
         kept = {**memory, **store(tracks), "track.rounds": np.array([rounds])}
-        asked = {"point": points, "class_weight": weight}
-        return State(stage, asked, memory=kept, notes=notes)
+        arrays = {name: shared[name] for name in ("class_weight", "known")}
+        return State(stage, {**arrays, "point": points}, memory=kept, notes=notes)
+
+    def _shared(self, stage: str, fitted: Arrays) -> Arrays:
+        """Give what all sites are told beside the points: weights, and the classes known."""
+        present = (fitted["class_count"] > 0).astype(np.int64)
+        return {
+            "class_weight": self.penalty.class_weights(fitted["class_count"]),
+            "known": np.tile(present, (self._lanes(stage), 1)),
+        }
 
     def _fitted(self, track: Track, memory: Arrays, notes: tuple[str, ...]) -> State:
         point = track.point.reshape(self.classes, self.size)
@@ -236,3 +250,18 @@ class NewtonStep:
 
     def _lanes(self, stage: str) -> int:
         return self.folds if stage == "path" else 1
+
+
+def _known_to_folds(held: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Tell which classes each fold's descent has images of: int64, shape (folds, classes).
+
+    Raises
+    ------
+    ContributionError
+        If a fold leaves fewer than two classes to learn from.
+    """
+    check_folds(held)
+    known: NDArray[np.int64] = (held.sum(axis=0) - held > 0).astype(np.int64)
+    if (known.sum(axis=1) < 2).any():
+        raise ContributionError("a fold leaves fewer than two classes; use fewer folds")
+    return known

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.errors import SettingsError
+from common.errors import ContributionError, SettingsError
 from common.learners.base import ArraySpec
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from common.learners.base import State
 
 _MOST = 1000
+_SAME = 1e-12
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Selection:
     @property
     def chosen(self) -> int:
         """Position of the largest mean; of equal ones, the strongest regularisation."""
-        return int(self.mean.argmax())
+        # Equal means of other hits may differ in their last digit.
+        mean = self.mean
+        return int((mean >= mean.max() - _SAME).argmax())
 
     @property
     def value(self) -> float:
@@ -109,6 +112,18 @@ def hit_spec(shape: tuple[int, ...], folds: int, classes: int) -> Mapping[str, A
         "held": ArraySpec((folds, classes), "int64", minimum=0, times_counted=1),
         "hits": ArraySpec((*shape, folds, classes), "int64", minimum=0, part_of="held"),
     }
+
+
+def check_folds(held: NDArray[np.int64]) -> None:
+    """Refuse folds that say nothing of a choice's error.
+
+    Raises
+    ------
+    ContributionError
+        If fewer than two of them hold images.
+    """
+    if np.count_nonzero(held.sum(axis=1)) < 2:
+        raise ContributionError("fewer than two folds hold training images; use fewer folds")
 
 
 def fold_scores(hits: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -177,7 +177,7 @@ def test_a_point_that_was_refused_asks_for_no_step() -> None:
 def test_sums_that_contradict_each_other_are_refused(loss: float) -> None:
     """The slope promises a descent, and no share of the step brings one."""
     track = Track(np.zeros(1), np.ones(1), loss=1.0, slope=-1.0)
-    with pytest.raises(ContributionError, match="alpha_per_image is too small, or sums contradict others"):
+    with pytest.raises(ContributionError, match="alpha_per_image is too small"):
         for _ in range(100):
             track = advance(track, loss, lambda: (np.ones(1), -1.0), tolerance=1e-9, quadratic=True)
 

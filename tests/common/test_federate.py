@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -169,3 +172,44 @@ print(sorted({"flwr", "ray", "torch", "PIL"} & sys.modules.keys()))
         [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_learner_that_calibrates_asks_for_held_out_images() -> None:
+    rng = np.random.default_rng(4)
+    y = np.arange(60) % 3
+    data = SiteData(rng.normal(size=(60, 4)) + np.eye(3, 4)[y] * 2, y)
+    held = SiteData(rng.normal(size=(60, 4)) + np.eye(3, 4)[y] * 2, y)
+    learner = make_learner("ridge", Problem(("a", "b", "c"), 4), "calibrate=temperature")
+    with pytest.raises(ContributionError, match="no held-out images: give some"):
+        fit_sites(learner, {"s": data})
+    head = learner.head(fit_sites(learner, {"s": data}, {"s": held}))
+    found = minimize_scalar(
+        lambda theta: log_loss(y, softmax(theta * head.scores(held.x), axis=1)),
+        bounds=(0.01, 100),
+        method="bounded",
+        options={"xatol": 1e-10},
+    ).x
+    assert head.inverse_temperature_[0] == pytest.approx(found, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "match"),
+    [
+        ([None] * 4, "site b: labels"),
+        ([0.0, 1.0, np.nan, 1.0], "site b: labels"),
+        (["x", "y", "x", "y"], "text and others' are numbers"),
+    ],
+)
+def test_labels_that_cannot_be_compared_are_refused(labels: list[object], match: str) -> None:
+    x = np.arange(8.0).reshape(4, 2)
+    sites: Any = {"a": (x, [0, 1, 0, 1]), "b": (x, labels)}
+    with pytest.raises(ContributionError, match=match):
+        federate(RidgeHead(), sites)
+    with pytest.raises(ContributionError, match="site b: is no table of numbers"):
+        federate(RidgeHead(), {"b": ([[1.0], [1.0, 2.0]], [0, 1])})
+
+
+def test_folds_must_be_one_for_each_image() -> None:
+    data = SiteData(np.ones((3, 2)), np.zeros(3, dtype=np.intp), np.array([0, -1, 0]))
+    with pytest.raises(ContributionError, match="site s: its folds"):
+        check_site("s", data, Problem(("a", "b"), 2))

@@ -97,6 +97,11 @@ def test_the_best_mean_is_chosen_and_of_equal_ones_the_strongest() -> None:
     assert (selection.chosen, selection.value) == (1, 1.0)
     tied = Selection(np.array([10.0, 1.0]), np.array([[0.25, 0.75], [0.5, 0.5]]))
     assert tied.value == 10.0
+    # Thirds that add up to the same but for the last digit.
+    scores = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.2, 0.2, 0.2]])
+    assert len(set(scores.mean(axis=1).tolist())) > 1
+    for order in ([0, 1, 2], [1, 0, 2], [2, 1, 0]):
+        assert Selection(np.array([3.0, 2.0, 1.0]), scores[order]).value == 3.0
 
 
 def test_the_standard_error_is_that_of_a_mean() -> None:
