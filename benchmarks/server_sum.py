@@ -23,7 +23,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from benchmarks.machine import median, write
+from benchmarks.machine import RESULTS, median, write
 from common import wire
 from common.learners import make_learner
 from common.learners.base import Contribution, Problem, SiteData, State
@@ -123,6 +123,21 @@ def _as_grid(grid: Any) -> Grid:  # noqa: ANN401
     return grid  # type: ignore[no-any-return]
 
 
+def draw(rows: list[dict[str, Any]]) -> None:
+    """Draw the curve."""
+    from matplotlib import pyplot as plt
+
+    count = [row["sites"] for row in rows]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    left.loglog(count, [row["seconds"] for row in rows], "o-")
+    left.set(xlabel="sites", ylabel="seconds a round")
+    right.semilogx(count, [row["added_memory_mib"] for row in rows], "o-")
+    right.set(xlabel="sites", ylabel="peak memory added, MiB", ylim=(0, None))
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    figure.savefig(RESULTS / "server_sum.svg", metadata={"Date": None})
+
+
 def main(sites: int = 0, repeats: int = 3) -> None:
     """Measure all; with SITES, one number of sites once (used by the benchmark itself)."""
     if sites:
@@ -158,6 +173,7 @@ def main(sites: int = 0, repeats: int = 3) -> None:
             "rounds": rows,
         },
     )
+    draw(rows)
     print("\n| sites | seconds a round | ms a site | numpy, ms a site | ratio | memory, MiB |")
     print("|---|---|---|---|---|---|")
     for row in rows:

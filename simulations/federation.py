@@ -251,5 +251,6 @@ def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str,
     return {
         "pooled": exact_metrics(y[test], oracle.probabilities[test], cohort.classes),
         "relative_coefficient_error": error,
+        "converged": oracle.converged,
         "predictions_that_differ": int((oracle.predicted != predicted).sum()),
     }

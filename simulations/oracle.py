@@ -18,6 +18,7 @@ from scipy.special import softmax
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import NearestCentroid
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TIGHT, _MANY = 1e-10, 100_000
+# Scikit-learn's only solver for an L1 part passes over the images many times; a thousand passes
+# take seconds on ten thousand images, and what it wants can be a hundred thousand.
+PASSES = 1_000
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,14 @@ class Oracle:
     coef : ndarray of float64, shape (k, dimension), or None
         Of the standardised features, one row a class that has training images; None for a head
         that scikit-learn gives no coefficients.
+    converged : bool
+        Whether scikit-learn reached its tolerance; if not, a difference may be its own.
     """
 
     probabilities: NDArray[np.float64]
     predicted: NDArray[np.intp]
     coef: NDArray[np.float64] | None
+    converged: bool
 
 
 class _Task(NamedTuple):
@@ -63,6 +70,7 @@ class _Task(NamedTuple):
     y: NDArray[np.intp]
     settings: Any
     classes: int
+    passes: int
 
     @property
     def balanced(self) -> NDArray[np.float64]:
@@ -139,7 +147,11 @@ def _logistic(task: _Task) -> Any:  # noqa: ANN401
     most = float(weight.max())
     solver = "saga" if ratio else ("newton-cholesky" if task.z.shape[1] <= 300 else "lbfgs")
     logistic = LogisticRegression(
-        C=task.c * most, l1_ratio=ratio, solver=solver, tol=_TIGHT, max_iter=_MANY
+        C=task.c * most,
+        l1_ratio=ratio,
+        solver=solver,
+        tol=_TIGHT,
+        max_iter=task.passes if ratio else _MANY,
     )
     return logistic.fit(task.z, task.y, weight / most)
 
@@ -163,6 +175,7 @@ def fit_oracle(
     x: NDArray[Any],
     y: NDArray[np.intp],
     train: NDArray[np.bool_],
+    passes: int = PASSES,
 ) -> Oracle:
     """Fit scikit-learn's counterpart of a model on pooled features, in float64.
 
@@ -176,6 +189,8 @@ def fit_oracle(
         Labels.
     train : ndarray of bool, shape (n,)
         Which images to fit on.
+    passes : int
+        Passes over the images, at most, of the solver for an L1 penalty.
 
     Raises
     ------
@@ -191,7 +206,11 @@ def fit_oracle(
         settings = settings.model_copy(update={searched: about.chosen})
     head = model.head()
     z, projection = _front(settings, head, x.astype(np.float64), train)
-    fitted = _ORACLES[about.learner](_Task(z[train], y[train], settings, len(about.classes)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        task = _Task(z[train], y[train], settings, len(about.classes), passes)
+        fitted = _ORACLES[about.learner](task)
+    converged = not any(issubclass(item.category, ConvergenceWarning) for item in caught)
     scores = fitted.decision_function(z)
     coef = getattr(fitted, "coef_", None)
     if scores.ndim == 1:
@@ -205,7 +224,7 @@ def fit_oracle(
     if settings.calibrate == "vector":
         # A temperature a class moves the borders between classes; a single one does not.
         predicted = probabilities.argmax(axis=1)
-    return Oracle(probabilities, predicted, coef)
+    return Oracle(probabilities, predicted, coef, converged)
 
 
 def _pair(coef: NDArray[np.float64], *, symmetric: bool) -> NDArray[np.float64]:

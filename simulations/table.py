@@ -62,7 +62,8 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
 def _difference(oracle: dict[str, Any]) -> str:
     error, differ = oracle["relative_coefficient_error"], oracle["predictions_that_differ"]
     coefficients = "" if error is None else f"{error:.1e} relative difference of coefficients, "
-    return f"{coefficients}{differ} predictions differ"
+    short = "" if oracle["converged"] else " (the oracle stopped short of its own tolerance)"
+    return f"{coefficients}{differ} predictions differ{short}"
 
 
 def _withheld(result: dict[str, Any]) -> str:

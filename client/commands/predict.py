@@ -32,7 +32,7 @@ def predict(
 ) -> None:
     """Classify new images. For research; not a medical device.
 
-    The file has image_id, y_pred and a probability for each class (not calibrated).
+    The file has image_id, y_pred and a probability for each class.
 
     Example:
 

@@ -18,7 +18,7 @@ from common.learners.base import Arrays, ArraySpec, Contribution, Problem, SiteD
 from common.learners.closed_form import GramSums, gram_sums
 from common.learners.front import FrontLearner, Rows, affine_map
 from common.learners.moments import ROWS
-from common.learners.symmetric import check_positive, packed_length, unpack
+from common.learners.symmetric import check_positive, packed_length, unpack, unpack_upper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +82,7 @@ class ClassGrams:
         if corners.sum() != contribution.count:
             raise ContributionError("class_gram: its classes do not add up to the images")
         for packed in contribution.arrays["class_gram"]:
-            check_positive("class_gram", unpack(packed, self.size))
+            check_positive("class_gram", unpack_upper(packed, self.size))
 
     def fit(self, front: FrontLearner, step: FromClassGrams, total: Contribution) -> Arrays:
         """Fit the front and then the step; gives the front's arrays and the step's."""

@@ -12,7 +12,14 @@ from common.errors import ContributionError
 from common.learners.base import Arrays, ArraySpec, Contribution, State
 from common.learners.front import Rows
 from common.learners.search import Selection, check_folds, fold_scores, hit_spec
-from common.learners.symmetric import add_products, check_positive, pack, packed_length, unpack
+from common.learners.symmetric import (
+    add_products,
+    check_positive,
+    pack,
+    packed_length,
+    unpack,
+    unpack_upper,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,11 +116,11 @@ class ClosedFormStep:
         for packed, class_sum in zip(
             contribution.arrays["gram"], contribution.arrays["class_sum"], strict=True
         ):
-            gram = unpack(packed, self.size)
+            gram = unpack_upper(packed, self.size)
+            length, last = np.sqrt(np.maximum(np.diag(gram), 0.0)), gram[:, -1].copy()
             check_positive("gram", gram)
-            length = np.sqrt(np.maximum(np.diag(gram), 0.0))
             slack = _SAME * length * length[-1]
-            if (np.abs(class_sum.sum(axis=0) - gram[-1]) > slack + _SAME).any():
+            if (np.abs(class_sum.sum(axis=0) - last) > slack + _SAME).any():
                 raise ContributionError("class_sum: does not belong to the Gram matrix")
 
     def contribute(self, rows: Iterable[Rows], state: State, fitted: Arrays) -> Arrays:  # noqa: ARG002

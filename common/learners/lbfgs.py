@@ -22,7 +22,7 @@ from common.learners.descent import Track, advance, begin, restore, store
 from common.learners.front import Rows
 from common.learners.loss import Images, Loss, derivative_sums
 from common.learners.penalty import Penalty, PenaltyProblem
-from common.learners.symmetric import check_positive, packed_length, unpack
+from common.learners.symmetric import check_positive, packed_length, unpack, unpack_upper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +94,7 @@ class LbfgsStep:
     def verify(self, stage: str, contribution: Contribution) -> None:
         """Refuse a Gram matrix with a negative eigenvalue beyond rounding."""
         if stage == "curvature":
-            check_positive("gram", unpack(contribution.arrays["gram"][0], self.size))
+            check_positive("gram", unpack_upper(contribution.arrays["gram"][0], self.size))
 
     def contribute(self, rows: Iterable[Rows], state: State, fitted: Arrays) -> Arrays:
         """Sum over a site's images."""

@@ -8,7 +8,14 @@ import numpy as np
 
 from common.errors import ContributionError
 from common.learners.base import Arrays, ArraySpec, Contribution, Problem, SiteData
-from common.learners.symmetric import add_products, check_positive, pack, packed_length, unpack
+from common.learners.symmetric import (
+    add_products,
+    check_positive,
+    pack,
+    packed_length,
+    unpack,
+    unpack_upper,
+)
 from common.one_thread import one_blas_thread
 
 # Rows taken to float64 at a time: bounds the memory of a site with many images.
@@ -72,10 +79,9 @@ class Moments:
         if self.products:
             # With a row of ones beside the features, the matrix binds the sums to the products.
             size = self.problem.dimension
-            gram = np.empty((size + 1, size + 1))
-            gram[:size, :size] = unpack(contribution.arrays["x_gram"], size)
-            gram[size, :size] = gram[:size, size] = x_sum
-            gram[size, size] = count
+            gram = np.zeros((size + 1, size + 1), order="F")
+            gram[:size, :size] = unpack_upper(contribution.arrays["x_gram"], size)
+            gram[:size, size], gram[size, size] = x_sum, count
             check_positive("x_gram", gram)
             return
         # Cauchy and Schwarz: a sum of squares is at least the squared sum over the count.

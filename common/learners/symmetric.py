@@ -59,27 +59,42 @@ def add_products(
     return product
 
 
-def check_positive(name: str, matrix: NDArray[np.float64]) -> None:
+def unpack_upper(packed: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Give the upper triangle alone, Fortran order; what is below has no meaning."""
+    upper: NDArray[np.float64] = dtpttr(size, packed, uplo="U")[0]
+    return upper
+
+
+def check_positive(name: str, upper: NDArray[np.float64]) -> None:
     """Refuse a matrix with a negative eigenvalue beyond rounding.
 
     A Gram matrix over fewer images than dimensions is singular, and its zeros come out as
     rounding of either sign: up to p eps times the trace.
+
+    Parameters
+    ----------
+    name : str
+        Of the matrix.
+    upper : ndarray of float64, shape (p, p), finite
+        Its upper triangle; overwritten if in Fortran order.
 
     Raises
     ------
     ContributionError
         Naming the matrix; also if it is not finite.
     """
-    if not np.isfinite(matrix).all():
-        raise ContributionError(f"{name}: holds NaN or infinity")
-    size = len(matrix)
-    with np.errstate(over="ignore"):
-        trace = float(np.trace(matrix))
+    diagonal = np.diag(upper)
+    with np.errstate(over="ignore", invalid="ignore"):
+        trace = float(diagonal.sum())
     if not np.isfinite(trace):
-        raise ContributionError(f"{name}: the sum of its diagonal overflows")
+        raise ContributionError(f"{name}: its diagonal, or the sum of it, is not finite")
+    size = len(upper)
     slack = 4.0 * size * np.finfo(np.float64).eps * max(trace, np.finfo(np.float64).tiny)
-    shifted = matrix + np.diag(np.full(size, slack))
-    if trace < 0 or dpotrf(shifted, overwrite_a=True)[1] != 0:
+    shifted = np.asfortranarray(upper)
+    shifted[np.diag_indices(size)] += slack
+    factor, failed = dpotrf(shifted, overwrite_a=True, clean=False)
+    # Only what is not finite gives a factor that is not.
+    if trace < 0 or failed or not np.isfinite(np.diag(factor)).all():
         raise ContributionError(f"{name}: has a negative eigenvalue, which no images can give")
 
 

@@ -78,7 +78,7 @@ class TemperatureStep:
         for curvature in contribution.arrays["curvature"]:
             if not np.allclose(curvature, curvature.T, rtol=1e-9, atol=1e-300):
                 raise ContributionError("curvature: is not symmetric")
-            check_positive("curvature", curvature)
+            check_positive("curvature", curvature.copy())
 
     def contribute(self, rows: Iterable[Rows], state: State, fitted: Arrays) -> Arrays:
         """Sum the log loss and its derivatives by the inverse temperatures."""

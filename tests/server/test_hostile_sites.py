@@ -252,7 +252,7 @@ GRAM_FORGERIES: dict[str, tuple[Forge, str]] = {
         _array("gram", lambda a: -(10.0**9) - np.abs(a)),
         "gram: has a negative eigenvalue",
     ),
-    "absurd size": (_array("gram", _absurd), "gram: the sum of its diagonal overflows"),
+    "absurd size": (_array("gram", _absurd), "gram: its diagonal, or the sum of it, is not finite"),
     "class sums of other images": (
         _array("class_sum", lambda a: 1.001 * a),
         "class_sum: does not belong to the Gram matrix",
@@ -341,7 +341,7 @@ OTHER_STAGES: list[tuple[str, str, str, Forge, str]] = [
     ),
     (
         *("logistic", "", "newton", _array("hessian", _absurd)),
-        "hessian: the sum of its diagonal overflows",
+        "hessian: its diagonal, or the sum of it, is not finite",
     ),
     ("logistic", "", "newton", _array("gradient", lambda a: a * np.nan), "gradient: holds NaN"),
     ("logistic", "", "newton", _array("loss", lambda a: -a), "loss: below 0"),
