@@ -12,6 +12,9 @@ from common.learners.base import Contribution
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Elements at a time.
+_BLOCK = 8192
+
 
 class Total:
     """A running sum of contributions that holds one of them at a time.
@@ -63,15 +66,27 @@ class Total:
         with np.errstate(over="ignore", invalid="ignore"):
             for name, array in contribution.arrays.items():
                 if name in self._low:
-                    self._two_sum(name, array if sign > 0 else -array)
+                    _two_sum(self._high[name].ravel(), self._low[name].ravel(), array.ravel(), sign)
                 else:
                     self._high[name] += sign * array
 
-    def _two_sum(self, name: str, b: NDArray[Any]) -> None:
-        a, low = self._high[name], self._low[name]
+
+def _two_sum(
+    high: NDArray[np.float64], low: NDArray[np.float64], added: NDArray[np.float64], sign: int
+) -> None:
+    """Add to a sum and to what its rounding lost, in place.
+
+    Block by block: what is computed in between then stays in the processor's cache.
+    """
+    for start in range(0, len(high), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        a, b = high[part], added[part] if sign > 0 else -added[part]
         total = a + b
         taken = total - a
         # The part of a that the sum lost, then the part of b.
-        low += a - (total - taken)
-        low += b - taken
-        self._high[name] = total
+        b = b - taken
+        np.subtract(total, taken, out=taken)
+        np.subtract(a, taken, out=taken)
+        taken += b
+        low[part] += taken
+        high[part] = total
