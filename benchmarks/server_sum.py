@@ -132,7 +132,8 @@ def draw(rows: list[dict[str, Any]]) -> None:
     left.loglog(count, [row["seconds"] for row in rows], "o-")
     left.set(xlabel="sites", ylabel="seconds a round")
     right.semilogx(count, [row["added_memory_mib"] for row in rows], "o-")
-    right.set(xlabel="sites", ylabel="peak memory added, MiB", ylim=(0, None))
+    most = 1.25 * max(row["added_memory_mib"] for row in rows)
+    right.set(xlabel="sites", ylabel="peak memory added, MiB", ylim=(0, most))
     for axis in (left, right):
         axis.grid(alpha=0.3)
     figure.savefig(RESULTS / "server_sum.svg", metadata={"Date": None})

@@ -80,15 +80,26 @@ def test_the_bundle_holds_client_server_and_common_only_and_runs_from_a_neutral_
     )
 
 
+@pytest.mark.parametrize("learner", ["ridge", "svm"])
 def test_flowers_own_simulation_gives_the_same_model_to_the_last_bit(
+    learner: str,
     flower: dict[str, str],
     site_run: tuple[Path, Any],
+    dermafed: Any,
     cohort: Path,
     shared_cache: Path,
     tmp_path: Path,
 ) -> None:
-    out = tmp_path / "run"
+    ours, out = site_run[0], tmp_path / "run"
     settings = f'cohort="{cohort}" out="{out}" cache="{shared_cache}" sites=4'
+    if learner == "svm":
+        # Newton's rounds along a path by folds, and a temperature.
+        text = "pca=4 folds=2 search=grid:0.1:1:2"
+        ours = tmp_path / "ours"
+        given = [word for item in text.split() for word in ("--set", item)]
+        done = dermafed("simulate", cohort, "--learner", learner, *given, "--out", ours)
+        assert done.returncode == 0, done.stderr
+        settings += f' learner="{learner}" learner-settings="{text}"'
     started = subprocess.run(
         [
             *(BIN / "flwr", "run", PROJECT, "local"),
@@ -106,7 +117,6 @@ def test_flowers_own_simulation_gives_the_same_model_to_the_last_bit(
     while not (out / "result.json").is_file():
         assert time.monotonic() < end, "the run did not finish"
         time.sleep(0.2)
-    ours = site_run[0]
     assert (out / "model.safetensors").read_bytes() == (ours / "model.safetensors").read_bytes()
     flowers = json.loads((out / "result.json").read_text(encoding="utf-8"))
     result = json.loads((ours / "result.json").read_text(encoding="utf-8"))

@@ -31,12 +31,14 @@ def _fit(
     x = rng.normal(size=(len(classes), DIMENSION))[y] + rng.normal(size=(300, DIMENSION))
     train, fold = rng.random(300) < 0.7, rng.integers(3, size=300)
     site = rng.integers(3, size=300)
-    sites = {}
+    sites: dict[str, SiteData] = {}
+    held_out: dict[str, SiteData] = {}
     for number in range(3):
-        inside = train & (site == number)
-        sites[f"site-{number}"] = SiteData(x[inside], y[inside], fold[inside])
+        for part, inside in ((sites, train), (held_out, ~train)):
+            rows = inside & (site == number)
+            part[f"site-{number}"] = SiteData(x[rows], y[rows], fold[rows])
     problem = Problem(classes, DIMENSION)
-    state = fit_sites(make_learner(learner, problem, settings), sites)
+    state = fit_sites(make_learner(learner, problem, settings), sites, held_out)
     selection = Selection.of(state)
     description = ModelDescription(
         learner=learner,
