@@ -6,54 +6,32 @@ intercepts and ``alpha = alpha_per_image * training images``: scikit-learn's ``C
 
 from __future__ import annotations
 
-from typing import Literal, Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from common.learners.base import Problem
 from common.learners.composed import HeadLearner
-from common.learners.lbfgs import LbfgsStep
+from common.learners.iterative import IterativeSettings, make_iterative_step
 from common.learners.linear_head import LinearHead
 from common.learners.loss import MultinomialLoss
-from common.learners.newton import NewtonStep
 from common.learners.penalty import Penalty
-from common.learners.search import parse_search
-from common.learners.settings import ClassWeight, HeadSettings
 from common.learners.step import Step
 
-# Above this width a Newton round's Hessian is larger than what a site should send.
-NEWTON_WIDTH = 300
 
-
-class LogisticSettings(HeadSettings):
+class LogisticSettings(IterativeSettings):
     """Settings of logistic regression.
 
     Attributes
     ----------
-    alpha_per_image : float
-        The penalty, divided by the number of training images: ``C = 1 / (alpha_per_image n)``.
-        Searched.
-    class_weight : str
-        ``balanced`` or ``none``.
     l1_ratio : float
         From 0 (L2) to 1 (L1); above 0 it needs Newton's method.
-    solver : str
-        ``newton``, ``lbfgs``, or ``auto``: Newton up to 300 features.
-    tolerance : float
-        Relative length of a step that ends the rounds.
     """
 
-    alpha_per_image: float = Field(0.1, gt=0.0, allow_inf_nan=False)
-    class_weight: ClassWeight = "balanced"
     l1_ratio: float = Field(0.0, ge=0.0, le=1.0)
-    solver: Literal["auto", "newton", "lbfgs"] = "auto"
-    tolerance: float = Field(1e-7, gt=0.0, le=0.1)
 
-    @model_validator(mode="after")
-    def _newton_where_needed(self) -> Self:
-        if self.solver == "lbfgs" and (self.l1_ratio or self.search):
-            raise ValueError("solver=lbfgs has neither l1_ratio nor search; give pca=K and newton")
-        return self
+    @property
+    def newton_for(self) -> str:
+        """Name of the setting that only Newton's method knows; empty for none."""
+        return "l1_ratio" if self.l1_ratio else super().newton_for
 
 
 class LogisticHead(LinearHead):
@@ -96,30 +74,11 @@ kernel_seed
 def make_logistic(problem: Problem, settings: LogisticSettings) -> HeadLearner:
     """Make the learner of logistic regression."""
     penalty = Penalty(settings.class_weight, settings.l1_ratio, softmax=True)
-    values = [settings.alpha_per_image]
-    if settings.search:
-        values = parse_search(settings.search, settings.search_seed).tolist()
 
     def step(classes: int, width: int) -> Step:
-        newton = settings.solver == "newton" or settings.l1_ratio > 0 or bool(settings.search)
-        if newton or (settings.solver == "auto" and width <= NEWTON_WIDTH):
-            return NewtonStep(
-                classes,
-                width,
-                MultinomialLoss(),
-                penalty,
-                values,
-                settings.folds,
-                settings.tolerance,
-            )
-        return LbfgsStep(
-            classes,
-            width,
-            MultinomialLoss(),
-            penalty,
-            values[0],
-            1.0 / classes,
-            settings.tolerance,
+        # The softmax's curvature where all classes are equally probable.
+        return make_iterative_step(
+            settings, classes, width, MultinomialLoss(), penalty, 1.0 / classes
         )
 
     return HeadLearner(problem, settings, step, LogisticHead)

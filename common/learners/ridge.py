@@ -20,7 +20,6 @@ from common.learners.class_counts import class_weights
 from common.learners.closed_form import ClosedFormStep, GramSums
 from common.learners.composed import HeadLearner
 from common.learners.linear_head import LinearHead
-from common.learners.search import parse_search
 from common.learners.settings import Calibration, ClassWeight, HeadSettings
 from common.learners.symmetric import solve_positive
 
@@ -118,9 +117,7 @@ class RidgeHead(LinearHead):
 def make_ridge(problem: Problem, settings: RidgeSettings) -> HeadLearner:
     """Make the ridge learner: two rounds, three where it chooses its penalty."""
     solver = RidgeSolver(settings.class_weight)
-    values = [settings.alpha_per_image]
-    if settings.search:
-        values = parse_search(settings.search, settings.search_seed).tolist()
+    values = settings.tried(settings.alpha_per_image)
 
     def step(classes: int, width: int) -> ClosedFormStep:
         return ClosedFormStep(classes, width, solver, values, settings.folds)

@@ -73,6 +73,12 @@ class HeadSettings(FrontSettings):
     search_seed: int = Field(0, ge=0)
     ledger: bool = False
 
+    def tried(self, value: float) -> list[float]:
+        """Give the searched setting's values, largest first; `value` alone without a search."""
+        from common.learners.search import parse_search
+
+        return parse_search(self.search, self.search_seed).tolist() if self.search else [value]
+
     @model_validator(mode="after")
     def _a_ledger_is_of_sums_alone(self) -> Self:
         if self.ledger and (self.folds or self.kernel != "none"):

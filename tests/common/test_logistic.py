@@ -129,7 +129,7 @@ def test_without_a_penalty_collinear_features_change_nothing() -> None:
 
 @pytest.mark.parametrize("text", ["l1_ratio=0.1", "folds=5 search=grid:0.1:1:3"])
 def test_gradients_alone_have_neither_an_l1_penalty_nor_a_search(text: str) -> None:
-    with pytest.raises(SettingsError, match="has neither l1_ratio nor search"):
+    with pytest.raises(SettingsError, match="solver=lbfgs has no"):
         make_learner("logistic", PROBLEM, f"solver=lbfgs {text}")
 
 
