@@ -21,6 +21,7 @@ from pydantic import BeforeValidator
 
 from common.errors import ContributionError, SettingsError
 from common.learners.base import Arrays, ArraySpec, Contribution, Problem, State
+from common.learners.class_counts import class_weights
 from common.learners.closed_form import ClosedFormStep, GramSums
 from common.learners.composed import HeadLearner
 from common.learners.front import Rows
@@ -78,12 +79,7 @@ class LdaSolver:
 
     def weights(self, class_count: NDArray[np.int64]) -> NDArray[np.float64]:
         """Weigh images so that each class's covariance counts by its prior; their sum is n."""
-        present = class_count > 0
-        if self.priors == "empirical":
-            return present.astype(np.float64)
-        weights = np.zeros(len(class_count))
-        weights[present] = class_count.sum() / (present.sum() * class_count[present])
-        return weights
+        return class_weights(class_count, "none" if self.priors == "empirical" else "balanced")
 
     def solve(
         self,

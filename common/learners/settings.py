@@ -8,6 +8,7 @@ from typing import Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import SettingsError
+from common.learners.search import parse_search
 
 ClassWeight = Literal["balanced", "none"]
 Priors = Literal["empirical", "uniform"]
@@ -75,8 +76,6 @@ class HeadSettings(FrontSettings):
 
     def tried(self, value: float) -> list[float]:
         """Give the searched setting's values, largest first; `value` alone without a search."""
-        from common.learners.search import parse_search
-
         return parse_search(self.search, self.search_seed).tolist() if self.search else [value]
 
     @model_validator(mode="after")
@@ -92,8 +91,6 @@ class HeadSettings(FrontSettings):
         if self.folds == 1:
             raise ValueError("folds must be at least 2")
         if self.search:
-            from common.learners.search import parse_search
-
             parse_search(self.search, self.search_seed)
         return self
 
