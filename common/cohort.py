@@ -35,6 +35,8 @@ class Cohort:
         The folder it was read from.
     classes : tuple of str
         Class names.
+    malignant : tuple of str
+        Those that are malignant; empty where the manifest does not tell.
     image_id : ndarray of str
         Unique ids.
     path : tuple of Path
@@ -60,6 +62,7 @@ class Cohort:
     name: str
     root: Path
     classes: tuple[str, ...]
+    malignant: tuple[str, ...]
     image_id: NDArray[np.str_]
     path: tuple[Path, ...]
     mask: tuple[Path | None, ...]
@@ -122,6 +125,7 @@ def load_cohort(path: Path, *, need_images: bool = True) -> Cohort:
         name=manifest.name,
         root=root,
         classes=manifest.classes,
+        malignant=manifest.malignant,
         image_id=np.array(image_id),
         path=paths if need_images else tuple(Path() for _ in rows),
         mask=masks,

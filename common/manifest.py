@@ -49,6 +49,8 @@ class Manifest(BaseModel):
         Folders that may hold lesion masks, ``<image id>_segmentation.png``.
     classes : tuple of str
         The classes, in the order of every confusion matrix and probability.
+    malignant : tuple of str
+        The classes that are malignant or on the way there; empty where that is no question.
     diagnoses : dict of str to str
         Class of each value of the diagnosis column, where they differ; a value that is neither
         here nor a class is an error.
@@ -70,6 +72,7 @@ class Manifest(BaseModel):
     images: tuple[Name, ...] = Field(min_length=1)
     masks: tuple[Name, ...] = ()
     classes: tuple[Name, ...] = Field(min_length=2)
+    malignant: tuple[Name, ...] = ()
     diagnoses: dict[str, str] = {}
     site: Name | None = None
     duplicates: Name | None = "duplicate_pairs.csv"
@@ -83,6 +86,8 @@ class Manifest(BaseModel):
         strangers = sorted(set(self.diagnoses.values()) - set(self.classes))
         if strangers:
             raise ValueError(f"diagnoses: {', '.join(strangers)} not among the classes")
+        if not set(self.malignant) < set(self.classes):
+            raise ValueError("malignant: must be some of the classes, not all")
         if self.site is not None and self.columns.site is not None:
             raise ValueError("site: give either site or columns.site, not both")
         return self
@@ -94,6 +99,8 @@ HAM10000 = Manifest(
     images=("images", "HAM10000_images_part_*"),
     masks=("masks", "HAM10000_segmentations_lesion_*"),
     classes=("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
+    # Actinic keratoses and Bowen's disease count: they are treated so as not to become invasive.
+    malignant=("akiec", "bcc", "mel"),
     columns=Columns(
         image="image_id",
         diagnosis="dx",

@@ -26,6 +26,7 @@ def _cohort(y: Sequence[int], group: Sequence[int], site: Sequence[str] | None =
         name="made up",
         root=Path("made-up"),
         classes=CLASSES,
+        malignant=(),
         image_id=np.array([f"I{i:03d}" for i in range(n)]),
         path=(Path(),) * n,
         mask=(None,) * n,
