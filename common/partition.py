@@ -1,14 +1,15 @@
 """Partitions: which simulated site holds which images.
 
 A lesion never straddles two sites of a drawn partition, and no partition touches the split. Both
-runtimes use this module, so that a simulated site of Flower's and of ours is the same site.
+runtimes use this module, so that a simulated site of Flower's and of ours is the same site. The
+partitioners of flwr-datasets share lesions out, not images, and are imported only to do so.
 """
 
 from __future__ import annotations
 
-import math
+import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from common.cohort import Cohort
+
+FORMS = "site, iid:N, dirichlet:ALPHA:N, quantity:N or classes:K:N"
+
+# Below, numpy's draw favours some sites over others (seen at 5e-324); above, it overflows to no
+# share at all (seen at 1e306). Within, each class is already whole, or evenly shared.
+SMALLEST_ALPHA, LARGEST_ALPHA = 1e-100, 1e100
+
+# Lesions of the largest site of quantity:N over those of the smallest. ExponentialPartitioner has
+# e^(N-1): the same with four sites, but the embedded cohort's 599 lesions leave one of seven empty.
+QUANTITY_RATIO = 20.0
 
 
 @dataclass(frozen=True)
@@ -36,16 +47,56 @@ class Partition:
     rows: tuple[NDArray[np.intp], ...]
 
 
+@dataclass(frozen=True)
+class PartitionSpec:
+    """A partition's text, read.
+
+    Attributes
+    ----------
+    text : str
+        The text as given.
+    kind : str
+        What precedes the first colon.
+    sites : int
+        Number of sites; 0 for ``site``, of which the cohort tells.
+    alpha : float
+        Concentration of ``dirichlet``; 0 for the others.
+    classes : int
+        Classes at each site of ``classes``; 0 for the others.
+    """
+
+    text: str
+    kind: Literal["site", "iid", "dirichlet", "quantity", "classes"]
+    sites: int = 0
+    alpha: float = 0.0
+    classes: int = 0
+
+
 def make_partition(spec: str, cohort: Cohort, seed: int) -> Partition:
     """Share a cohort out.
+
+    All but ``site`` share whole lesions (groups of them where duplicates join them), in an order
+    drawn from the seed; the order of the table's rows does not matter. A group of several
+    classes counts as the lowest.
 
     Parameters
     ----------
     spec : str
-        ``site``: as acquired. ``iid:N``: whole lesions dealt at random to N sites.
-        ``dirichlet:ALPHA:N``: each class's lesions shared by a draw from a symmetric Dirichlet
-        distribution (Yurochkin et al., ICML 2019); a site that draws nothing takes one lesion
-        from the largest.
+        ``site``: by image, as acquired. A lesion seen at two acquisition sites is at both.
+
+        ``iid:N``: equally many lesions to each of N sites.
+
+        ``dirichlet:ALPHA:N``: each class's lesions by a draw from a symmetric Dirichlet
+        distribution (Yurochkin et al., ICML 2019, section 4). A site that draws nothing takes
+        one lesion from the largest.
+
+        ``quantity:N``: the number of lesions falls exponentially from ``site-0`` to the last,
+        which holds a twentieth of the first's; the label is as in the cohort.
+
+        ``classes:K:N``: each site holds lesions of K classes only, and the sites that hold a
+        class hold equally many of its lesions (the setting #C=K of Li et al., ICDE 2022). The
+        classes, in an order drawn from the seed, are dealt round and round, K to a site, so that
+        every class is held, and the numbers of sites that hold one differ by at most one.
     cohort : Cohort
         What to share.
     seed : int
@@ -54,19 +105,15 @@ def make_partition(spec: str, cohort: Cohort, seed: int) -> Partition:
     Raises
     ------
     PartitionError
-        If the text is not one of these, or the cohort has too few lesions or no sites.
+        If the text is not one of these, the cohort has too few lesions or classes for it or no
+        sites, or flwr-datasets is not installed.
     """
-    drawn = parse_partition(spec)
-    return _by_site(cohort) if drawn is None else _drawn(cohort, *drawn, seed)
+    wanted = parse_partition(spec)
+    return _by_site(cohort) if wanted.kind == "site" else _drawn(wanted, cohort, seed)
 
 
-def parse_partition(spec: str) -> tuple[int, float | None] | None:
-    """Read a partition's text.
-
-    Returns
-    -------
-    (int, float or None) or None
-        Number of sites and alpha of a drawn partition, None for ``site``.
+def parse_partition(spec: str) -> PartitionSpec:
+    """Read a partition's text; flwr-datasets is not needed for it.
 
     Raises
     ------
@@ -77,70 +124,115 @@ def parse_partition(spec: str) -> tuple[int, float | None] | None:
     try:
         match kind, values:
             case "site", []:
-                return None
-            case "iid", [sites]:
-                number, alpha = int(sites), None
-            case "dirichlet", [concentration, sites]:
-                number, alpha = int(sites), float(concentration)
+                return PartitionSpec(spec, "site")
+            case ("iid" | "quantity") as even, [sites]:
+                read = PartitionSpec(spec, even, int(sites))
+            case "dirichlet", [alpha, sites]:
+                read = PartitionSpec(spec, "dirichlet", int(sites), alpha=float(alpha))
+            case "classes", [classes, sites]:
+                read = PartitionSpec(spec, "classes", int(sites), classes=int(classes))
             case _:
-                raise PartitionError(f"partition {spec!r}: give site, iid:N or dirichlet:ALPHA:N")
+                raise PartitionError(f"partition {spec!r}: give {FORMS}")
     except ValueError as error:
         raise PartitionError(f"partition {spec!r}: {error}") from error
-    if number < 1:
+    if read.sites < 1:
         raise PartitionError(f"partition {spec!r}: the number of sites must be at least 1")
-    if alpha is not None and not (math.isfinite(alpha) and alpha > 0):
-        raise PartitionError(f"partition {spec!r}: alpha must be positive")
-    return number, alpha
+    if kind == "dirichlet" and not SMALLEST_ALPHA <= read.alpha <= LARGEST_ALPHA:
+        raise PartitionError(
+            f"partition {spec!r}: alpha must be positive, "
+            f"from {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}"
+        )
+    if kind == "classes" and read.classes < 1:
+        raise PartitionError(f"partition {spec!r}: the classes at a site must be at least 1")
+    return read
 
 
 def _by_site(cohort: Cohort) -> Partition:
     if not cohort.sites_known:
         raise PartitionError(
             f"{cohort.root}: the sites are unknown (the table has no site column); "
-            "use --partition iid:N or dirichlet:ALPHA:N, or give the table that has one"
+            f"use --partition {FORMS.removeprefix('site, ')}, or give the table that has one"
         )
-    rows = tuple(np.flatnonzero(cohort.site == name) for name in cohort.sites)
-    return Partition(cohort.sites, rows)
+    flower, dataset = _load_flower()
+    # NaturalIdPartitioner itself writes a progress bar and leaves its thread behind.
+    partitioner = flower.GroupedNaturalIdPartitioner("site", group_size=1, sort_unique_ids=True)
+    partitioner.dataset = dataset.from_dict(
+        {"row": np.arange(len(cohort)), "site": cohort.site.tolist()}
+    )
+    rows = tuple(np.sort(members) for members in _members(partitioner, "row"))
+    names = partitioner.partition_id_to_natural_ids
+    return Partition(tuple(name for index in range(len(rows)) for name in names[index]), rows)
 
 
-def _drawn(cohort: Cohort, sites: int, alpha: float | None, seed: int) -> Partition:
+def _drawn(spec: PartitionSpec, cohort: Cohort, seed: int) -> Partition:
     # Sorted by group, so that the order of the table's rows does not matter.
     groups, group_of = np.unique(cohort.group, return_inverse=True)
-    if sites > len(groups):
+    if spec.sites > len(groups):
         raise PartitionError(
-            f"partition: {sites} sites cannot share {len(groups)} lesions; "
+            f"partition {spec.text}: {spec.sites} sites cannot share {len(groups)} lesions; "
             f"give a number from 1 to {len(groups)}, since a site without images is empty"
         )
-    rng = np.random.default_rng(seed)
-    if alpha is None:
-        site_of = rng.permutation(np.arange(len(groups)) % sites)
-    else:
-        # A group of several classes, which the table should not have, counts as its lowest.
-        label = np.full(len(groups), len(cohort.classes), dtype=np.intp)
-        np.minimum.at(label, group_of, cohort.y)
-        site_of = _dirichlet(label, sites, alpha, rng)
-    width = len(str(sites - 1))
-    names = tuple(f"site-{index:0{width}d}" for index in range(sites))
+    label = np.full(len(groups), len(cohort.classes), dtype=np.intp)
+    np.minimum.at(label, group_of, cohort.y)
+    if spec.kind == "classes":
+        _check_classes(spec, cohort.classes, label)
+
+    site_of = np.empty(len(groups), dtype=np.intp)
+    for site, lesions in _deal(spec, label, np.random.default_rng(seed)):
+        site_of[lesions] = site
+    _fill_empty(site_of, spec.sites)
+    width = len(str(spec.sites - 1))
+    names = tuple(f"site-{index:0{width}d}" for index in range(spec.sites))
     site_of_image = site_of[group_of]
-    return Partition(names, tuple(np.flatnonzero(site_of_image == i) for i in range(sites)))
+    return Partition(names, tuple(np.flatnonzero(site_of_image == i) for i in range(spec.sites)))
 
 
-def _dirichlet(
-    y: NDArray[np.intp], sites: int, alpha: float, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    site_of = np.zeros(len(y), dtype=np.intp)
-    for label in np.unique(y):
-        members = rng.permutation(np.flatnonzero(y == label))
-        # Gamma draws in logarithms: at a small alpha the plain draws underflow to zero together.
-        # log G(alpha) = log G(alpha + 1) + log(U) / alpha (Marsaglia & Tsang, 2000, section 6).
-        logs = np.log(rng.gamma(alpha + 1, size=sites)) + np.log(rng.random(sites)) / alpha
-        shares = np.exp(logs - logs.max())
-        ends = np.rint(np.cumsum(shares / shares.sum()) * len(members)).astype(np.intp)
-        site_of[members] = np.searchsorted(ends, np.arange(len(members)), side="right")
-    counts = np.bincount(site_of, minlength=sites)
-    for empty in np.flatnonzero(counts == 0):
-        largest = int(counts.argmax())
-        site_of[np.flatnonzero(site_of == largest)[0]] = empty
-        counts[largest] -= 1
-        counts[empty] += 1
-    return site_of
+def _check_classes(spec: PartitionSpec, names: tuple[str, ...], label: NDArray[np.intp]) -> None:
+    counts = np.bincount(label, minlength=len(names))
+    present = np.flatnonzero(counts)
+    held = spec.classes * spec.sites
+    if spec.classes > len(present):
+        raise PartitionError(
+            f"partition {spec.text}: the cohort has {len(present)} classes; give at most as many"
+        )
+    if held < len(present):
+        raise PartitionError(
+            f"partition {spec.text}: {spec.sites} sites of {spec.classes} classes cannot hold all "
+            f"{len(present)} classes; give more sites, or more classes a site"
+        )
+    rarest = present[counts[present].argmin()]
+    # Whichever class the seed puts first, so that the seed does not decide what is refused.
+    if counts[rarest] < -(-held // len(present)):
+        raise PartitionError(
+            f"partition {spec.text}: class {names[rarest]} has {counts[rarest]} lesions for up to "
+            f"{-(-held // len(present))} sites; give fewer sites, or fewer classes a site"
+        )
+
+
+def _deal(
+    spec: PartitionSpec, label: NDArray[np.intp], rng: np.random.Generator
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Give sites and lesions (positions in `label`) that fall to them, a site once or more."""
+    partitioners, dataset = _load_flower()
+    # The partitioners deal in the order of the rows, and of the classes' numbers.
+    order = rng.permutation(len(label))
+    number = rng.permutation(label.max() + 1)[label]
+    rows = dataset.from_dict({"lesion": order, "label": number[order]})
+    sites = range(spec.sites)
+    match spec.kind:
+        case "dirichlet":
+            yield from zip(
+                sites,
+                _parts(
+                    partitioners.DirichletPartitioner(
+                        spec.sites,
+                        "label",
+                        spec.alpha,
+                        min_partition_size=0,
+                        self_balancing=False,
+                        shuffle=False,
+                        seed=int(rng.integers(2**32)),
+                    ),
+                    rows,
+                ),
+            )

@@ -3,7 +3,7 @@
 from common.metrics.catalogue import CATALOGUE, Metric, describe
 from common.metrics.interval import Interval, make_interval
 from common.metrics.lesion_weights import lesion_weights
-from common.metrics.measure import Measured, measure, measure_sums
+from common.metrics.measure import Measured, average, measure, measure_sums
 from common.metrics.statistics import Histogram, Statistics, image_statistics
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Measured",
     "Metric",
     "Statistics",
+    "average",
     "describe",
     "image_statistics",
     "lesion_weights",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _SPECIFICITY = 0.95
 # Resamples at a time: what is computed in between then takes tens of megabytes.
 _CHUNK = 64
+# Means over classes, by the metric of a class that they are of.
+_MEANS = {
+    "balanced_accuracy": "sensitivity",
+    "macro_specificity": "specificity",
+    "macro_f1": "f1",
+    "macro_auc": "auc",
+}
 
 
 @dataclass(frozen=True)
@@ -30,27 +37,42 @@ class Measured:
 
     Attributes
     ----------
-    values : mapping of str to ndarray of float64, shape (r,)
-        By name of `CATALOGUE`, those of one class as ``"name:class"``; NaN where undefined.
+    classes : tuple of str, length k
+        All classes.
     support : ndarray of int64, shape (k,)
-        Images of each class.
+        Images of each class in the data.
+    overall : mapping of str to ndarray of float64, shape (r,)
+        Metrics of the group as a whole; NaN where undefined.
+    by_class : mapping of str to ndarray of float64, shape (r, k)
+        Metrics of one class; NaN where undefined.
     confusion : ndarray of int64, shape (k, k)
         Of the data, rows the truth.
-    accuracy_by_confidence : ndarray of float64, shape (r, bins)
-        Of the reliability curve; NaN in empty bins.
-    mean_confidence, images_by_confidence : ndarray of float64, shape (bins,)
-        Of the data.
-    risk : ndarray of float64, shape (r, coverages)
-        Of the risk-coverage curve.
+    curves : mapping of str to ndarray of float64, shape (r, points)
+        ``risk`` by coverage; ``accuracy``, mean ``confidence`` and ``images`` by confidence bin.
     """
 
-    values: Mapping[str, NDArray[np.float64]]
+    classes: tuple[str, ...]
     support: NDArray[np.int64]
+    overall: Mapping[str, NDArray[np.float64]]
+    by_class: Mapping[str, NDArray[np.float64]]
     confusion: NDArray[np.int64]
-    accuracy_by_confidence: NDArray[np.float64]
-    mean_confidence: NDArray[np.float64]
-    images_by_confidence: NDArray[np.float64]
-    risk: NDArray[np.float64]
+    curves: Mapping[str, NDArray[np.float64]]
+
+    def values(self) -> dict[str, NDArray[np.float64]]:
+        """Give every metric by its name, means over classes with them, shape (r,) each.
+
+        Means are over the classes that have images in the data. A class without any has no
+        metric of its own; a resample in which one of the others has none left has no mean.
+        """
+        present = np.flatnonzero(self.support)
+        values = dict(self.overall)
+        if len(present):
+            for name, of_class in _MEANS.items():
+                values[name] = self.by_class[of_class][:, present].mean(axis=1)
+        for name, columns in self.by_class.items():
+            for column in present:
+                values[f"{name}{SEPARATOR}{self.classes[column]}"] = columns[:, column]
+        return values
 
 
 def measure(
@@ -81,7 +103,7 @@ def measure(
         chunk = weights[start : start + _CHUNK]
         sums = image_statistics(y, predicted, probabilities, ill, chunk)
         parts.append(measure_sums(sums, classes, malignant, support))
-    return _joined(parts)
+    return _stacked(parts)
 
 
 def measure_sums(
@@ -99,61 +121,87 @@ def measure_sums(
     classes, malignant : tuple of str
         All classes, and the malignant ones of them.
     support : ndarray of int64, shape (k,)
-        Images of each class in the data: means over classes are over those that have any. A
-        resample in which one of them has none left has no such mean.
+        Images of each class in the data.
     """
-    present = support > 0
-    by_class = class_metrics(sums.confusion)
-    by_class["auc"] = np.stack([auc(one) for one in sums.scores], axis=1)
-    by_class["sensitivity_at_95"] = np.stack(
-        [sensitivity_at(one, _SPECIFICITY) for one in sums.scores], axis=1
-    )
     curve = reliability(sums.confidence)
-    values = {
-        "balanced_accuracy": _macro(by_class["sensitivity"], present),
+    overall = {
         "accuracy": accuracy(sums.confusion),
-        "macro_specificity": _macro(by_class["specificity"], present),
-        "macro_f1": _macro(by_class["f1"], present),
-        "macro_auc": _macro(by_class["auc"], present),
         "calibration_error": expected_calibration_error(curve),
         "brier_score": brier_score(sums.scores),
         "area_under_risk": area_under_risk(sums.confidence),
     }
     if sums.malignant is not None:
-        values["malignant_auc"] = auc(sums.malignant)
+        overall["malignant_auc"] = auc(sums.malignant)
         rates = binary_rates(sums.confusion, np.isin(classes, malignant))
-        values["malignant_sensitivity"], values["malignant_specificity"] = rates
-    for metric, columns in by_class.items():
-        for column, (name, has) in enumerate(zip(classes, present, strict=True)):
-            if has:
-                values[f"{metric}{SEPARATOR}{name}"] = columns[:, column]
+        overall["malignant_sensitivity"], overall["malignant_specificity"] = rates
+    at = [sensitivity_at(one, _SPECIFICITY) for one in sums.scores]
     return Measured(
-        values=values,
+        classes=classes,
         support=support,
+        overall=overall,
+        by_class={
+            **class_metrics(sums.confusion),
+            "auc": np.stack([auc(one) for one in sums.scores], axis=1),
+            "sensitivity_at_95": np.stack(at, axis=1),
+        },
         confusion=np.rint(sums.confusion[0]).astype(np.int64),
-        accuracy_by_confidence=divide(curve.right, curve.count),
-        mean_confidence=divide(curve.confidence, curve.count)[0],
-        images_by_confidence=curve.count[0],
-        risk=risk_coverage(sums.confidence),
+        curves={
+            "risk": risk_coverage(sums.confidence),
+            "accuracy": divide(curve.right, curve.count),
+            "confidence": divide(curve.confidence, curve.count),
+            "images": curve.count,
+        },
     )
 
 
-def _macro(columns: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Average over the classes present, shape (r,); NaN where one of them has no value."""
-    if not present.any():
-        return np.full(len(columns), np.nan)
-    mean: NDArray[np.float64] = columns[:, present].mean(axis=1)
-    return mean
+def average(measured: Sequence[Measured]) -> Measured:
+    """Average over repetitions, such as several seeds of the split, resample by resample.
+
+    A metric is averaged over the repetitions in which it has a value, each class's for itself, so
+    that a rare class which one repetition lacks is masked there and nowhere else.
+
+    Parameters
+    ----------
+    measured : sequence of Measured
+        Of the same classes and resamples; counts of images are added up.
+    """
+    first = measured[0]
+    curves = {
+        name: _mean([one.curves[name] for one in measured])
+        for name in first.curves
+        if name != "images"
+    }
+    curves["images"] = np.sum([one.curves["images"] for one in measured], axis=0)
+    return Measured(
+        classes=first.classes,
+        support=np.sum([one.support for one in measured], axis=0),
+        overall={name: _mean([one.overall[name] for one in measured]) for name in first.overall},
+        by_class={name: _mean([one.by_class[name] for one in measured]) for name in first.by_class},
+        confusion=np.sum([one.confusion for one in measured], axis=0),
+        curves=curves,
+    )
 
 
-def _joined(parts: list[Measured]) -> Measured:
+def _mean(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Average what has a value."""
+    stacked = np.stack(arrays)
+    known = np.isfinite(stacked)
+    return divide(np.where(known, stacked, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
+
+
+def _stacked(parts: Sequence[Measured]) -> Measured:
+    """Put chunks of resamples together."""
+
+    def rows(name: str) -> dict[str, NDArray[np.float64]]:
+        of_parts: list[Mapping[str, NDArray[np.float64]]] = [getattr(one, name) for one in parts]
+        return {key: np.concatenate([one[key] for one in of_parts]) for key in of_parts[0]}
+
     first = parts[0]
     return Measured(
-        values={name: np.concatenate([one.values[name] for one in parts]) for name in first.values},
+        classes=first.classes,
         support=first.support,
+        overall=rows("overall"),
+        by_class=rows("by_class"),
         confusion=first.confusion,
-        accuracy_by_confidence=np.concatenate([one.accuracy_by_confidence for one in parts]),
-        mean_confidence=first.mean_confidence,
-        images_by_confidence=first.images_by_confidence,
-        risk=np.concatenate([one.risk for one in parts]),
+        curves=rows("curves"),
     )
