@@ -155,7 +155,45 @@ def open_site(
     kept = rows[features.kept]
     if not len(kept):
         raise CohortError(f"site {name}: none of its {len(rows)} images can be read")
-    y, group = cohort.y[kept], cohort.group[kept]
+    return make_site(
+        name,
+        cohort,
+        kept,
+        features.x,
+        backbone,
+        split_seed=split_seed,
+        folds=folds,
+        disclosure=disclosure,
+        unreadable=features.unreadable,
+    )
+
+
+def make_site(
+    name: str,
+    cohort: Cohort,
+    rows: NDArray[np.intp],
+    x: NDArray[np.float32],
+    backbone: Backbone,
+    *,
+    split_seed: int,
+    folds: int = 0,
+    disclosure: Disclosure = EXACT,
+    unreadable: tuple[str, ...] = (),
+) -> Site:
+    """Make a site of features that are at hand.
+
+    Parameters
+    ----------
+    name, cohort, backbone, split_seed, folds, disclosure
+        As `open_site`.
+    rows : ndarray of intp, shape (n,)
+        The site's readable images, as positions in the cohort.
+    x : ndarray of float32, shape (n, dimension)
+        Their features.
+    unreadable : tuple of str
+        Images left out, with the reasons.
+    """
+    y, group = cohort.y[rows], cohort.group[rows]
     split = split_groups(split_seed, group)
     fold = fold_groups(split_seed, group, folds) if folds else None
     disclosed = _disclosed(disclosure, y, split, fold)
@@ -164,15 +202,15 @@ def open_site(
         classes=cohort.classes,
         backbone=backbone,
         split_seed=split_seed,
-        rows=kept,
-        x=features.x,
+        rows=rows,
+        x=x,
         y=y,
         split=split,
         fold=fold,
         kept=disclosed,
         disclosure=disclosure,
-        lesions=len(set(cohort.lesion[kept][disclosed].tolist())),
-        unreadable=features.unreadable,
+        lesions=len(set(cohort.lesion[rows][disclosed].tolist())),
+        unreadable=unreadable,
     )
 
 

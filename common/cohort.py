@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +80,14 @@ class Cohort:
     def __len__(self) -> int:
         """Count the images."""
         return len(self.path)
+
+    def take(self, rows: NDArray[np.intp]) -> Cohort:
+        """Give the cohort of some images, in the order asked for."""
+        arrays = {
+            name: column[rows] for name, column in vars(self).items() if hasattr(column, "dtype")
+        }
+        paths = tuple(self.path[row] for row in rows)
+        return replace(self, path=paths, mask=tuple(self.mask[row] for row in rows), **arrays)
 
     @property
     def sites(self) -> tuple[str, ...]:

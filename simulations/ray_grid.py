@@ -1,27 +1,21 @@
-"""Flower's Grid over Ray actors: the same ServerApp and ClientApp, no daemon and no polling.
-
-The one module that leans on Flower's internal types (`Run`, message ids); Flower is pinned, and a
-contract test watches what is used here.
-"""
+"""Flower's Grid over Ray actors, which hold their sites' features in memory."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ray
-from flwr.app import Error, Message, RecordDict
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
-from flwr.serverapp import Grid
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.app import Error, Message
+from flwr.common.constant import ErrorCode
+
+from simulations.lab_grid import LabGrid
 
 # How long a pull waits for a first reply before it tells the caller that there is none.
 _PULL_SECONDS = 0.05
 
 
-class RayGrid(Grid):
+class RayGrid(LabGrid):
     """Messages to actors that hold their sites' features in memory.
 
     Parameters
@@ -33,46 +27,12 @@ class RayGrid(Grid):
     def __init__(self, hosts: Mapping[int, Any]) -> None:
         self._hosts = hosts
         self._sent: dict[str, tuple[Message, Any]] = {}
-        self.set_run(Run.create_empty(run_id=1))
+        super().__init__(hosts)
 
-    def set_run(self, run: Run) -> None:
-        """Take over a run's description."""
-        self._run = run
-        # Flower keeps the identity of the process that makes messages outside of the grid.
-        TaskIdentity.run_id = run.run_id
-        TaskIdentity.node_id = SUPERLINK_NODE_ID
-        TaskIdentity.task_id = run.run_id
-
-    @property
-    def run(self) -> Run:
-        """The run's description."""
-        return self._run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Make a message to a node."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
-
-    def get_node_ids(self) -> Iterable[int]:
-        """List the nodes."""
-        return sorted(self._hosts)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Hand messages to the nodes' hosts; a host works through its messages one by one."""
-        ids = []
-        for message in messages:
-            message_id = uuid.uuid4().hex
-            message.metadata.__dict__["_message_id"] = message_id
-            reply = self._hosts[message.metadata.dst_node_id].answer.remote(message)
-            self._sent[message_id] = (message, reply)
-            ids.append(message_id)
-        return ids
+    def _send(self, message_id: str, message: Message) -> None:
+        # A host works through its messages one by one.
+        reply = self._hosts[message.metadata.dst_node_id].answer.remote(message)
+        self._sent[message_id] = (message, reply)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Take the replies that have arrived, each once."""

@@ -12,6 +12,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from simulations.lab_grid import LabGrid
+from simulations.local_grid import LocalGrid
 from simulations.ray_grid import RayGrid
 
 
@@ -24,7 +26,9 @@ def test_a_grid_has_these_abstract_methods_and_no_others() -> None:
         *("set_run", "run", "create_message", "get_node_ids"),
         *("push_messages", "pull_messages", "send_and_receive"),
     }
+    assert inspect.isabstract(LabGrid)
     assert not inspect.isabstract(RayGrid)
+    assert not inspect.isabstract(LocalGrid)
 
 
 def test_an_empty_run_can_be_made_from_its_number() -> None:
