@@ -53,9 +53,8 @@ class Bar:
         self._task = self._progress.add_task(description, total=None)
 
 
-@contextmanager
-def progress_bar(console: Console, description: str) -> Iterator[Bar]:
-    """Show a bar on a terminal, and nothing elsewhere."""
+def bars(console: Console) -> Progress:
+    """Make progress bars with the time left, shown on a terminal and nowhere else."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -65,6 +64,11 @@ def progress_bar(console: Console, description: str) -> Iterator[Bar]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    shown = console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def progress_bar(console: Console, description: str) -> Iterator[Bar]:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    with bars(console) as progress:
         yield Bar(progress, description)

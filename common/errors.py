@@ -47,3 +47,7 @@ class OutputError(DermafedError):
 
 class SourceError(DermafedError):
     """A cohort cannot be fetched or written."""
+
+
+class StudyError(DermafedError):
+    """A study cannot be made of this cohort, or its folder is another study's."""

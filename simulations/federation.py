@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
-from flwr.app import Context, RecordDict
 
 from common.cohort import Cohort, load_cohort
 from common.errors import ContributionError, DermafedError
@@ -20,12 +18,12 @@ from common.partition import Partition, make_partition
 from common.run_folder import new_run_folder
 from common.settings import RunSettings
 from common.split import Split, split_groups
-from server.app import app as server_app
-from server.federation import RESULT_FILE, write_result
+from server.federation import write_result
 from simulations.oracle import fit_oracle, relative_error
 from simulations.predictions import Predictions, exact_metrics, gather, write_predictions
 from simulations.ray_grid import RayGrid
 from simulations.ray_session import ray_session
+from simulations.run_app import run_app
 from simulations.site_host import SimulatedSite, start_hosts, table_digest
 
 if TYPE_CHECKING:
@@ -107,7 +105,7 @@ def simulate(settings: RunSettings, *, ray_address: str | None, display: Display
             hosts = _open_sites(cohort, partition, settings, cpus, display)
             machines = len(set(_get([host.machine.remote() for host in set(hosts.values())])))
             clock.phase("federate")
-            result = _federate(hosts, settings, folder)
+            result = run_app(RayGrid(hosts), settings, folder)
             clock.phase("predict")
             model = load_model(folder)
             parts = _get([host.predict.remote(model) for host in set(hosts.values())])
@@ -172,21 +170,6 @@ def _open_sites(
     for problem in (line for lines in _get(opened) for line in lines):
         display.note(f"left out: {problem}")
     return {site.node_id: host for host, share in zip(hosts, shares, strict=True) for site in share}
-
-
-def _federate(hosts: dict[int, Any], settings: RunSettings, folder: Path) -> dict[str, Any]:
-    """Run the ServerApp over the hosts; its files come to stand in `folder`."""
-    inner = folder / "federation"
-    config = settings.model_copy(
-        update={"out": str(inner), "overwrite": False, "sites": len(hosts)}
-    ).run_config()
-    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
-    server_app(RayGrid(hosts), context)
-    for path in inner.iterdir():
-        path.rename(folder / path.name)
-    inner.rmdir()
-    result: dict[str, Any] = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-    return result
 
 
 def _test(cohort: Cohort, predictions: Predictions, from_sums: dict[str, Any]) -> dict[str, Any]:

@@ -243,7 +243,7 @@ def _front(
     z = StandardScaler().fit(x[train]).transform(x)
     projection = None
     if settings.pca:
-        pca = PCA(settings.pca, svd_solver="full").fit(z[train])
+        pca = PCA(settings.pca, svd_solver="covariance_eigh").fit(z[train])
         z, projection = pca.transform(z), pca.components_
     if settings.kernel == "none":
         return z, projection

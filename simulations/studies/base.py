@@ -1,0 +1,107 @@
+"""What a study is: a list of fits, and what is looked at in their predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from simulations.studies.fit import Fit
+
+Value = str | int | float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the user asks a study for.
+
+    Attributes
+    ----------
+    sites : tuple of str
+        Acquisition sites of the cohort.
+    learners : tuple of str
+        Each with its settings, as ``"logistic pca=128"``.
+    split_seeds : tuple of int
+        Repetitions.
+    seed : int
+        Of drawn partitions.
+    partitions : tuple of str
+        For the heterogeneity study, as `simulations.studies.heterogeneity` names them.
+    images_per_site : tuple of int
+        For the learning curve.
+    """
+
+    sites: tuple[str, ...]
+    learners: tuple[str, ...]
+    split_seeds: tuple[int, ...]
+    seed: int = 0
+    partitions: tuple[str, ...] = ()
+    images_per_site: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where a fit's predictions stand in the tables.
+
+    Attributes
+    ----------
+    model : str
+        The column.
+    condition : str
+        What the study varies, in words.
+    about : mapping of str to str, int or float
+        The same as values, for the axes of figures.
+    """
+
+    model: str
+    condition: str
+    about: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two series that are compared on the images that both predict.
+
+    Attributes
+    ----------
+    a, b : (str, str)
+        Model and condition; a model of `BASELINE` goes with every learner.
+    """
+
+    a: tuple[str, str]
+    b: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study; one file each, and one line in `simulations.studies.STUDIES`.
+
+    Attributes
+    ----------
+    name : str
+        As on the command line.
+    question : str
+        What it answers, one sentence.
+    learners : tuple of str
+        Those taken if the user names none.
+    by : tuple of str
+        How test images are grouped: keys of `simulations.studies.groups.GROUPINGS`.
+    fits : callable
+        Lists the fits.
+    label : callable
+        Tells where a fit's model stands in the tables.
+    pairs : callable
+        Lists the comparisons.
+    """
+
+    name: str
+    question: str
+    learners: tuple[str, ...]
+    by: tuple[str, ...]
+    fits: Callable[[Plan], list[Fit]]
+    label: Callable[[Fit, str], Label]
+    pairs: Callable[[Plan], list[Pair]]
+
+
+def plain_label(fit: Fit, model: str) -> Label:
+    """Take model and condition as they are."""
+    return Label(model, fit.condition, {"partition": fit.partition})

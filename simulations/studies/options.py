@@ -1,0 +1,109 @@
+"""What a study is run with, checked before any work is done."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from common.backbones import get_backbone
+from common.cohort import Cohort
+from common.errors import StudyError
+from common.learners import read_settings
+from simulations.studies.base import Plan
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """The user's choices.
+
+    Attributes
+    ----------
+    cohort : Path
+        Folder or manifest, absolute.
+    out : Path
+        The study's folder, absolute.
+    cache : Path
+        Feature cache.
+    learners : tuple of str
+        Each with its settings; empty for the study's own choice.
+    split_seeds : tuple of int
+        Repetitions.
+    draws : int
+        Resamples behind each interval.
+    seed : int
+        Of drawn partitions and of the resamples.
+    backbone : str
+        Name of a backbone.
+    partitions : tuple of str
+        For the heterogeneity study.
+    images_per_site : tuple of int
+        For the learning curve.
+    skip_unreadable : bool
+        Leave unreadable images out instead of failing.
+    """
+
+    cohort: Path
+    out: Path
+    cache: Path
+    learners: tuple[str, ...] = ()
+    split_seeds: tuple[int, ...] = (1, 2, 3)
+    draws: int = 1000
+    seed: int = 0
+    backbone: str = "efficientnet_lite0"
+    partitions: tuple[str, ...] = ()
+    images_per_site: tuple[int, ...] = ()
+    skip_unreadable: bool = False
+
+    def check(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises
+        ------
+        SettingsError
+            If a learner or the backbone is unknown, or a setting is out of bounds.
+        StudyError
+            If seeds, draws or limits are out of bounds, or something stands twice.
+        """
+        get_backbone(self.backbone)
+        for learner in self.learners:
+            name, _, settings = learner.partition(" ")
+            read_settings(name, settings)
+        if not self.split_seeds or min(self.split_seeds) < 0:
+            raise StudyError("--split-seed: give one or more whole numbers from 0")
+        if self.draws < 0:
+            raise StudyError("--draws: must be 0 (no intervals) or more")
+        if self.images_per_site and min(self.images_per_site) < 1:
+            raise StudyError("--images-per-site: must be 1 or more")
+        for option in ("learners", "split_seeds", "partitions", "images_per_site"):
+            values = getattr(self, option)
+            if len(set(values)) != len(values):
+                raise StudyError(f"--{option.replace('_', '-')}: a value stands twice")
+
+    def plan(self, cohort: Cohort, learners: tuple[str, ...]) -> Plan:
+        """Make the study's plan for a cohort; `learners` are its own choice.
+
+        Raises
+        ------
+        StudyError
+            If the cohort has fewer than two sites.
+        """
+        if not cohort.sites_known or len(cohort.sites) < 2:
+            raise StudyError(
+                f"{cohort.root}: a study needs two acquisition sites or more; give a cohort whose "
+                "table has a site column"
+            )
+        return Plan(
+            sites=cohort.sites,
+            learners=self.learners or learners,
+            split_seeds=self.split_seeds,
+            seed=self.seed,
+            partitions=self.partitions,
+            images_per_site=self.images_per_site,
+        )
+
+    def shown(self, learners: tuple[str, ...]) -> dict[str, Any]:
+        """Give the settings for ``result.json``."""
+        values = asdict(self)
+        del values["out"], values["cache"]
+        return {**values, "cohort": str(self.cohort), "learners": list(self.learners or learners)}

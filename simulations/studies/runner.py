@@ -1,0 +1,187 @@
+"""A study from its options to its folder; what is done already is not done again."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.cohort import Cohort, load_cohort
+from common.errors import StudyError
+from common.metrics import lesion_weights
+from common.versions import package_versions
+from simulations.ray_session import ray_session
+from simulations.studies import result as files
+from simulations.studies.base import Study
+from simulations.studies.cells import Evaluated, Table, evaluate
+from simulations.studies.fit import Fit, FitResult, load_result
+from simulations.studies.lab import Lab, make_bench
+from simulations.studies.models import run_fit
+from simulations.studies.open_lab import Display, lab_identity, make_groupings, open_lab
+from simulations.studies.options import StudyOptions
+from simulations.studies.series import Series, collect_series
+from simulations.studies.tasks import run_pieces
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+IDENTITY_FILE, FITS_FOLDER = "study.json", "fits"
+_KEY = b"dermafed-study"
+
+
+def run_study(
+    study: Study, options: StudyOptions, *, ray_address: str | None, display: Display
+) -> dict[str, Any]:
+    """Run a study, or what is left of it, and write its folder.
+
+    Parameters
+    ----------
+    study : Study
+        One of `simulations.studies.STUDIES`.
+    options : StudyOptions
+        The user's choices.
+    ray_address : str or None
+        Address of a running Ray cluster; None for this machine. Features are read here and go to
+        the cluster through Ray.
+    display : Display
+        Shows what happens.
+
+    Returns
+    -------
+    dict
+        What ``result.json`` holds.
+
+    Raises
+    ------
+    DermafedError
+        If anything is not what it must be; fits that are done stay in the folder.
+    """
+    options.check()
+    seconds = _Seconds()
+    cohort = load_cohort(options.cohort)
+    plan = options.plan(cohort, study.learners)
+    fits = study.fits(plan)
+    _claim(options.out, study)
+    lab, notes = open_lab(cohort, options, fits, display)
+    groupings = make_groupings(study, lab.cohort, display)
+    seconds.lap("features")
+    about = lab_identity(lab)
+    done = {fit: _path(options.out, fit, about) for fit in fits}
+    left = [fit for fit, path in done.items() if not path.is_file()]
+    if len(left) < len(fits):
+        display.note(f"{len(fits) - len(left)} of {len(fits)} fits are done already")
+    with ray_session(ray_address) as cpus:
+        watch = display.pieces("fits")
+        for fit, found in run_pieces(_fit, lab, left, _name, cpus, watch):
+            found.save(done[fit])
+        seconds.lap("fits")
+        results = [(fit, load_result(done[fit])) for fit in fits]
+        series = collect_series(study, results)
+        table = _table(lab.cohort, groupings, options)
+        pieces = [(one, study.by) for one in series]
+        evaluated: dict[tuple[str, str, str], Evaluated] = {}
+        watch = display.pieces("intervals")
+        for (one, _), found in run_pieces(_evaluate, table, pieces, _series_name, cpus, watch):
+            evaluated[one.name] = found
+    seconds.lap("intervals")
+    files.write_predictions(options.out / files.PREDICTIONS_FILE, lab.cohort, groupings, series)
+    in_order = [evaluated[one.name] for one in series]
+    outcome = {
+        "kind": "study",
+        "study": study.name,
+        "question": study.question,
+        "settings": options.shown(study.learners),
+        "cohort": files.describe_cohort(lab.cohort),
+        "cells": [cell for one in in_order for cell in one.cells],
+        "fairness": [entry for one in in_order for entry in one.fairness],
+        "comparisons": files.comparisons(study, study.pairs(plan), plan.learners, evaluated),
+        "exactness": files.exactness(results),
+        "costs": files.costs(study, results),
+        "notes": notes,
+        "fits": {"all": len(fits), "this_time": len(left)},
+        "seconds": {},
+        "machine": f"{cpus} cores",
+        "versions": package_versions(),
+    }
+    seconds.lap("write")
+    outcome["seconds"] = seconds.laps
+    files.write_json(options.out / files.RESULT_FILE, outcome)
+    return outcome
+
+
+def _fit(lab: Lab, fit: Fit) -> FitResult:
+    return run_fit(make_bench(lab, fit))
+
+
+def _name(fit: Fit) -> str:
+    tests = f" ({', '.join(fit.tests)})" if fit.tests else ""
+    return f"{fit.learner}, {fit.condition}{tests}, split seed {fit.split_seed}"
+
+
+def _evaluate(table: Table, piece: tuple[Series, tuple[str, ...]]) -> Evaluated:
+    return evaluate(piece[0], table, piece[1])
+
+
+def _series_name(piece: tuple[Series, tuple[str, ...]]) -> str:
+    return ", ".join(piece[0].name)
+
+
+class _Seconds:
+    """Wall-clock seconds by phase."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = round(now - self._last, 3)
+        self._last = now
+
+
+def _claim(out: Path, study: Study) -> None:
+    """Make the study's folder, or refuse one that is something else.
+
+    Raises
+    ------
+    StudyError
+        If the folder holds another study or none, or cannot be made.
+    """
+    identity = out / IDENTITY_FILE
+    try:
+        if identity.is_file():
+            found = json.loads(identity.read_text(encoding="utf-8")).get("study")
+            if found != study.name:
+                raise StudyError(f"{out}: holds the study {found}; choose another --out")
+            return
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise StudyError(f"{out}: is not a study's folder; choose another --out")
+        (out / FITS_FOLDER).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, AttributeError) as error:
+        raise StudyError(f"{out}: cannot be used as the study's folder: {error}") from error
+    files.write_json(identity, {"study": study.name})
+
+
+def _table(cohort: Cohort, groupings: dict[str, NDArray[np.str_]], options: StudyOptions) -> Table:
+    clusters, cluster = np.unique(cohort.group, return_inverse=True)
+    return Table(
+        classes=cohort.classes,
+        malignant=cohort.malignant,
+        y=cohort.y,
+        lesion=cohort.lesion,
+        cluster=cluster.reshape(-1),
+        weights=lesion_weights(clusters, options.draws, bootstrap_key(options.seed)),
+        groupings=groupings,
+    )
+
+
+def bootstrap_key(seed: int) -> bytes:
+    """Give the key of the resamples' weights."""
+    return _KEY + str(seed).encode()
+
+
+def _path(out: Path, fit: Fit, about: str) -> Path:
+    return out / FITS_FOLDER / f"{fit.key(about)}.safetensors"
