@@ -7,13 +7,19 @@ partitioners of flwr-datasets share lesions out, not images, and are imported on
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from common.errors import PartitionError
+from common.flower_parts import (
+    class_parts,
+    dirichlet_parts,
+    equal_parts,
+    falling_parts,
+    natural_parts,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -153,15 +159,8 @@ def _by_site(cohort: Cohort) -> Partition:
             f"{cohort.root}: the sites are unknown (the table has no site column); "
             f"use --partition {FORMS.removeprefix('site, ')}, or give the table that has one"
         )
-    flower, dataset = _load_flower()
-    # NaturalIdPartitioner itself writes a progress bar and leaves its thread behind.
-    partitioner = flower.GroupedNaturalIdPartitioner("site", group_size=1, sort_unique_ids=True)
-    partitioner.dataset = dataset.from_dict(
-        {"row": np.arange(len(cohort)), "site": cohort.site.tolist()}
-    )
-    rows = tuple(np.sort(members) for members in _members(partitioner, "row"))
-    names = partitioner.partition_id_to_natural_ids
-    return Partition(tuple(name for index in range(len(rows)) for name in names[index]), rows)
+    names, rows = natural_parts(cohort.site)
+    return Partition(names, tuple(rows))
 
 
 def _drawn(spec: PartitionSpec, cohort: Cohort, seed: int) -> Partition:
@@ -177,8 +176,8 @@ def _drawn(spec: PartitionSpec, cohort: Cohort, seed: int) -> Partition:
     if spec.kind == "classes":
         _check_classes(spec, cohort.classes, label)
 
-    site_of = np.empty(len(groups), dtype=np.intp)
-    for site, lesions in _deal(spec, label, np.random.default_rng(seed)):
+    site_of = np.full(len(groups), -1, dtype=np.intp)
+    for site, lesions in enumerate(_deal(spec, label, np.random.default_rng(seed))):
         site_of[lesions] = site
     _fill_empty(site_of, spec.sites)
     width = len(str(spec.sites - 1))
@@ -197,7 +196,7 @@ def _check_classes(spec: PartitionSpec, names: tuple[str, ...], label: NDArray[n
         )
     if held < len(present):
         raise PartitionError(
-            f"partition {spec.text}: {spec.sites} sites of {spec.classes} classes cannot hold all "
+            f"partition {spec.text}: {spec.classes} times {spec.sites} places cannot hold all "
             f"{len(present)} classes; give more sites, or more classes a site"
         )
     rarest = present[counts[present].argmin()]
@@ -211,28 +210,28 @@ def _check_classes(spec: PartitionSpec, names: tuple[str, ...], label: NDArray[n
 
 def _deal(
     spec: PartitionSpec, label: NDArray[np.intp], rng: np.random.Generator
-) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Give sites and lesions (positions in `label`) that fall to them, a site once or more."""
-    partitioners, dataset = _load_flower()
-    # The partitioners deal in the order of the rows, and of the classes' numbers.
+) -> list[NDArray[np.intp]]:
+    """Give each site's lesions, as positions in `label`."""
     order = rng.permutation(len(label))
-    number = rng.permutation(label.max() + 1)[label]
-    rows = dataset.from_dict({"lesion": order, "label": number[order]})
-    sites = range(spec.sites)
+    label = label[order]
     match spec.kind:
         case "dirichlet":
-            yield from zip(
-                sites,
-                _parts(
-                    partitioners.DirichletPartitioner(
-                        spec.sites,
-                        "label",
-                        spec.alpha,
-                        min_partition_size=0,
-                        self_balancing=False,
-                        shuffle=False,
-                        seed=int(rng.integers(2**32)),
-                    ),
-                    rows,
-                ),
-            )
+            seed = int(rng.integers(2**32))
+            parts = dirichlet_parts(label, spec.sites, spec.alpha, seed)
+        case "classes":
+            number = rng.permutation(int(label.max()) + 1)
+            parts = class_parts(number[label], spec.sites, spec.classes)
+        case "quantity":
+            parts = falling_parts(len(label), spec.sites, QUANTITY_RATIO)
+        case _:
+            parts = equal_parts(len(label), spec.sites)
+    return [order[part] for part in parts]
+
+
+def _fill_empty(site_of: NDArray[np.intp], sites: int) -> None:
+    counts = np.bincount(site_of, minlength=sites)
+    for empty in np.flatnonzero(counts == 0):
+        largest = int(counts.argmax())
+        site_of[np.flatnonzero(site_of == largest)[0]] = empty
+        counts[largest] -= 1
+        counts[empty] += 1

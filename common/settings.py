@@ -25,7 +25,8 @@ class RunSettings(BaseModel):
     cohort : str
         The cohort's folder, for simulated sites; a real site names its own and ignores this.
     partition : str
-        How simulated sites share the cohort: ``site``, ``iid:N`` or ``dirichlet:ALPHA:N``.
+        How simulated sites share the cohort: ``site``, ``iid:N``, ``dirichlet:ALPHA:N``,
+        ``quantity:N`` or ``classes:K:N``; see `common.partition`.
     learner : str
         Key of `common.learners.LEARNERS`.
     learner_settings : str

@@ -26,7 +26,9 @@ def simulate(
         typer.Argument(help="Cohort folder or manifest; the embedded synthetic cohort if absent."),
     ] = None,
     learner: Annotated[str, typer.Option(help=f"One of: {', '.join(LEARNERS)}.")] = "ridge",
-    partition: Annotated[str, typer.Option(help="site, iid:N or dirichlet:ALPHA:N.")] = "site",
+    partition: Annotated[
+        str, typer.Option(help="site, iid:N, dirichlet:ALPHA:N, quantity:N or classes:K:N.")
+    ] = "site",
     backbone: BackboneName = "efficientnet_lite0",
     assignments: Annotated[
         list[str] | None,
