@@ -32,9 +32,8 @@ def auc(histogram: Histogram) -> NDArray[np.float64]:
         NaN where one kind has no image.
     """
     others, own = histogram.counts[:, 0], histogram.counts[:, 1]
-    below = np.cumsum(others, axis=1)
-    below -= others / 2
-    won = np.einsum("rb,rb->r", own, below)
+    won = np.einsum("rb,rb->r", own, histogram.up_to[:, 0])
+    won -= np.einsum("rb,rb->r", own, others) / 2
     return _over_pairs(won, histogram)
 
 
@@ -60,8 +59,7 @@ def sensitivity_at(histogram: Histogram, specificity: float) -> NDArray[np.float
         A point of the ROC curve itself, not interpolated; NaN where one kind has no image.
     """
     # Weight from each bin on, that is, called positive with the threshold at this bin.
-    called = np.cumsum(histogram.counts[:, :, ::-1], axis=2)
-    total = histogram.counts.sum(axis=2)
+    called, total = histogram.from_on, histogram.total
     allowed = (1.0 - specificity) * total[:, 0]
     # Counts are whole numbers, the product is not quite: 0.05 of 20 must allow 1.
     within = called[:, 0] <= allowed[:, None] * (1.0 + 1e-12)
@@ -71,4 +69,4 @@ def sensitivity_at(histogram: Histogram, specificity: float) -> NDArray[np.float
 
 
 def _over_pairs(amount: NDArray[np.float64], histogram: Histogram) -> NDArray[np.float64]:
-    return divide(amount, histogram.counts.sum(axis=2).prod(axis=1))
+    return divide(amount, histogram.total.prod(axis=1))

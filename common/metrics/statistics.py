@@ -7,6 +7,7 @@ From the sums of sites it has bins of a fixed width. What is computed from eithe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,22 @@ class Histogram:
 
     values: NDArray[np.float64]
     counts: NDArray[np.float64]
+
+    @cached_property
+    def total(self) -> NDArray[np.float64]:
+        """Weight of either kind, shape (r, 2)."""
+        total: NDArray[np.float64] = self.counts.sum(axis=2)
+        return total
+
+    @cached_property
+    def up_to(self) -> NDArray[np.float64]:
+        """Weight in each bin and all below it, shape (r, 2, bins)."""
+        return np.cumsum(self.counts, axis=2)
+
+    @cached_property
+    def from_on(self) -> NDArray[np.float64]:
+        """Weight in each bin and all above it, shape (r, 2, bins)."""
+        return self.total[:, :, None] - self.up_to + self.counts
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,9 @@ def _histogram(
         return Histogram(values, np.zeros((len(weight), 2, 0)))
     order = np.argsort(score, kind="stable")
     ordered, kind = weight[:, order], own[order]
-    counts = np.stack([ordered * ~kind, ordered * kind], axis=1)
+    counts = np.empty((len(weight), 2, len(score)))
+    np.multiply(ordered, ~kind, out=counts[:, 0])
+    np.multiply(ordered, kind, out=counts[:, 1])
     if len(values) < len(score):
         counts = np.add.reduceat(counts, starts, axis=2)
     return Histogram(values, counts)
