@@ -15,6 +15,7 @@ import numpy as np
 
 from common.errors import ImageError
 from common.feature_cache import FeatureCache, image_key
+from common.transform import read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,12 +135,7 @@ def extract(
 
 
 def _read(path: Path, key: bytes | None = None) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: {error.strerror}; restore it or remove its row") from error
-    if not data:
-        raise ImageError(f"{path}: the file is empty; restore it or remove its row")
+    data = read_image(path)
     if key is not None and image_key(data) != key:
         raise ImageError(f"{path}: changed while it was being read; run again")
     return data

@@ -58,28 +58,85 @@ class Transform:
         ImageError
             If the bytes are not a complete image.
         """
-        from PIL import Image, UnidentifiedImageError
+        return self.square(decode(data, source))
 
-        if not data:
-            raise ImageError(f"{source}: the file is empty; restore it or remove its row")
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                problem = _problem(image)
-                rgb = None if problem else image.convert("RGB")
-        except UnidentifiedImageError as error:
-            raise ImageError(f"{source}: not an image; restore it or remove its row") from error
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ImageError(f"{source}: too many pixels for a photograph ({error})") from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise ImageError(
-                f"{source}: damaged or truncated ({error}); restore it or remove its row"
-            ) from error
-        if rgb is None:
-            raise ImageError(f"{source}: {problem}")
-        side = min(rgb.size)
-        left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-        square = rgb.crop((left, top, left + side, top + side))
+    def square(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Crop and resize one decoded image.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            In RGB, as `decode` gives it.
+
+        Returns
+        -------
+        ndarray of uint8, shape (size, size, 3)
+            RGB pixels.
+        """
+        from PIL import Image
+
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        square = image.crop((left, top, left + side, top + side))
         return np.asarray(square.resize((self.size, self.size), Image.Resampling.BICUBIC))
+
+
+def read_image(path: Path) -> bytes:
+    """Read an image file's bytes.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, empty or cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror}; restore it or remove its row") from error
+    if not data:
+        raise ImageError(f"{path}: the file is empty; restore it or remove its row")
+    return data
+
+
+def decode(data: bytes, source: Path) -> Image.Image:
+    """Decode one image whole.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content, in any format that Pillow reads.
+    source : Path
+        Where it came from, for the error message.
+
+    Returns
+    -------
+    PIL.Image.Image
+        In RGB.
+
+    Raises
+    ------
+    ImageError
+        If the bytes are not a complete image of at most 8 bits a channel.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise ImageError(f"{source}: the file is empty; restore it or remove its row")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            problem = _problem(image)
+            rgb = None if problem else image.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{source}: not an image; restore it or remove its row") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{source}: too many pixels for a photograph ({error})") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(
+            f"{source}: damaged or truncated ({error}); restore it or remove its row"
+        ) from error
+    if rgb is None:
+        raise ImageError(f"{source}: {problem}")
+    return rgb
 
 
 def _problem(image: Image.Image) -> str:
