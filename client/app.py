@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
+import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
@@ -17,6 +18,7 @@ from common.evaluation import class_probabilities, evaluation_sums
 from common.learners import make_learner
 from common.learners.base import Contribution, Learner, Problem
 from common.learners.composed import FITTED
+from common.metrics import lesion_weights
 from common.settings import RunSettings
 from common.split import Split
 
@@ -73,15 +75,25 @@ def make_app(open_site: OpenSite) -> ClientApp:
         site = open_site(context)
         learner = _learner(site, context)
         state = wire.decode_state(message.content, learner.state_spec(FITTED))
-        data = site.part(Split.TEST)
-        probabilities = class_probabilities(learner.head(state), site.classes, data.x)
-        return _reply(evaluation_sums(data.y, probabilities, site.disclosure), message)
+        data, draws = site.part(Split.TEST), _settings(context).draws
+        sums = evaluation_sums(
+            data.y,
+            class_probabilities(learner.head(state), site.classes, data.x),
+            site.disclosure,
+            malignant=np.isin(site.classes, site.malignant) if site.malignant else None,
+            weights=lesion_weights(site.group[site.member(Split.TEST)], draws, site.resample_key),
+        )
+        return _reply(sums, message)
 
     return app
 
 
+def _settings(context: Context) -> RunSettings:
+    return RunSettings.from_run_config(context.run_config)
+
+
 def _learner(site: Site, context: Context) -> Learner:
-    settings = RunSettings.from_run_config(context.run_config)
+    settings = _settings(context)
     problem = Problem(site.classes, site.backbone.dimension)
     return make_learner(settings.learner, problem, settings.learner_settings)
 

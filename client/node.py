@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from common.disclosure import DEFAULT_MINIMUM, EXACT, Disclosure
 from common.errors import CohortError, SettingsError
 from common.feature_cache import FeatureCache, default_cache
 from common.learners import read_settings
+from common.metrics import seed_key
 from common.partition import make_partition
 from common.settings import RunSettings
 
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 
 # What a real site may set for itself. A site that fixes its split seed cannot be asked for the
 # sums of many splits, whose differences tell single images apart.
-NODE_SETTINGS = ("cache", "cohort", "minimum-count", "site", "split-seed")
+NODE_SETTINGS = ("cache", "cohort", "minimum-count", "resample-key", "site", "split-seed")
 
+_KEY_LENGTH = 16
 _OF_SIMULATION = ("partition-id", "num-partitions")
 
 
@@ -58,6 +61,7 @@ def site_of_node(context: Context) -> Site:
         split_seed=settings.split_seed,
         folds=learner_folds(settings),
         disclosure=_disclosure(settings, node, simulated=simulated),
+        resample_key=seed_key(settings.seed) if simulated else _own_key(node),
         skip_unreadable=settings.skip_unreadable,
     )
 
@@ -83,6 +87,22 @@ def _disclosure(settings: RunSettings, node: UserConfig, *, simulated: bool) -> 
             f"node configuration minimum-count: {own!r} is not a whole number of 1 or more"
         )
     return Disclosure(max(own, asked.minimum))
+
+
+def _own_key(node: UserConfig) -> bytes:
+    """Give the site's key, a new one each time if it has none of its own.
+
+    Sites that agree on a key, which the coordinator must not know, resample a lesion that both
+    have alike.
+    """
+    key = node.get("resample-key")
+    if key is None:
+        return secrets.token_bytes(16)
+    if not isinstance(key, str) or len(key) < _KEY_LENGTH:
+        raise SettingsError(
+            f"node configuration resample-key: give {_KEY_LENGTH} characters or more"
+        )
+    return key.encode()
 
 
 def _simulated_site(settings: RunSettings, node: UserConfig) -> _Holding:

@@ -14,6 +14,7 @@ from common.errors import CohortError
 from common.feature_cache import FeatureCache
 from common.features import Progress, extract, no_progress
 from common.learners.base import SiteData
+from common.metrics import seed_key
 from common.site_info import SiteInfo
 from common.split import Split, fold_groups, split_groups
 
@@ -29,8 +30,8 @@ class Site:
     ----------
     name : str
         The site's name.
-    classes : tuple of str
-        Class names.
+    classes, malignant : tuple of str
+        Class names, and the malignant ones.
     backbone : Backbone
         What the features come from.
     split_seed : int
@@ -41,6 +42,8 @@ class Site:
         Features.
     y : ndarray of intp, shape (n,)
         Labels.
+    group : ndarray of str, shape (n,)
+        Lesion, or group of joined lesions.
     split : ndarray of str, shape (n,)
         Part of the split.
     fold : ndarray of intp, shape (n,), or None
@@ -49,6 +52,8 @@ class Site:
         Images that the disclosure policy lets the site sum over, each within its part.
     disclosure : Disclosure
         The policy.
+    resample_key : bytes
+        What the resamples of lesions are drawn by; a real site keeps it from the coordinator.
     lesions : int
         Number of lesions of the images kept.
     unreadable : tuple of str
@@ -57,21 +62,29 @@ class Site:
 
     name: str
     classes: tuple[str, ...]
+    malignant: tuple[str, ...]
     backbone: Backbone
     split_seed: int
     rows: NDArray[np.intp]
     x: NDArray[np.float32]
     y: NDArray[np.intp]
+    group: NDArray[np.str_]
     split: NDArray[np.str_]
     fold: NDArray[np.intp] | None
     kept: NDArray[np.bool_]
     disclosure: Disclosure
+    resample_key: bytes
     lesions: int
     unreadable: tuple[str, ...]
 
+    def member(self, split: Split) -> NDArray[np.bool_]:
+        """Tell which images are of one part of the split and may be summed over."""
+        member: NDArray[np.bool_] = (self.split == split.value) & self.kept
+        return member
+
     def part(self, split: Split) -> SiteData:
         """Give the images of one part of the split that the site may sum over."""
-        member = (self.split == split.value) & self.kept
+        member = self.member(split)
         fold = None if self.fold is None else self.fold[member]
         return SiteData(self.x[member], self.y[member], fold)
 
@@ -86,6 +99,7 @@ class Site:
             validation=count[Split.VALIDATION],
             test=count[Split.TEST],
             classes=self.classes,
+            malignant=self.malignant,
             backbone=self.backbone.fingerprint,
             split_seed=self.split_seed,
             withheld=self._withheld(),
@@ -112,6 +126,7 @@ def open_site(
     split_seed: int,
     folds: int = 0,
     disclosure: Disclosure = EXACT,
+    resample_key: bytes = seed_key(0),
     skip_unreadable: bool = False,
     threads: int | None = None,
     progress: Progress = no_progress,
@@ -134,6 +149,8 @@ def open_site(
         Folds that the learner chooses by; 0 for none.
     disclosure : Disclosure
         What the site withholds.
+    resample_key : bytes
+        As `Site`.
 
     Raises
     ------
@@ -164,6 +181,7 @@ def open_site(
         split_seed=split_seed,
         folds=folds,
         disclosure=disclosure,
+        resample_key=resample_key,
         unreadable=features.unreadable,
     )
 
@@ -178,13 +196,14 @@ def make_site(
     split_seed: int,
     folds: int = 0,
     disclosure: Disclosure = EXACT,
+    resample_key: bytes = seed_key(0),
     unreadable: tuple[str, ...] = (),
 ) -> Site:
     """Make a site of features that are at hand.
 
     Parameters
     ----------
-    name, cohort, backbone, split_seed, folds, disclosure
+    name, cohort, backbone, split_seed, folds, disclosure, resample_key
         As `open_site`.
     rows : ndarray of intp, shape (n,)
         The site's readable images, as positions in the cohort.
@@ -200,15 +219,18 @@ def make_site(
     return Site(
         name=name,
         classes=cohort.classes,
+        malignant=cohort.malignant,
         backbone=backbone,
         split_seed=split_seed,
         rows=rows,
         x=x,
         y=y,
+        group=group,
         split=split,
         fold=fold,
         kept=disclosed,
         disclosure=disclosure,
+        resample_key=resample_key,
         lesions=len(set(cohort.lesion[rows][disclosed].tolist())),
         unreadable=unreadable,
     )

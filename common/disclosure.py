@@ -194,15 +194,35 @@ class Disclosure:
             return counts
         merged = np.zeros_like(counts)
         for index in np.ndindex(counts.shape[:-1]):
-            bins = np.flatnonzero(counts[index])
-            held = counts[index][bins]
-            starts = self._group_starts(held.tolist())
-            if starts:
-                totals = np.add.reduceat(held, starts)
-                moments = np.add.reduceat(held * bins, starts)
-                # Means of separate stretches of bins, so no two groups meet in one bin.
-                merged[index][(2 * moments + totals) // (2 * totals)] = totals
+            if counts[index].sum() >= self.minimum:
+                np.add.at(merged[index], self.group_bins(counts[index]), counts[index])
         return merged
+
+    def group_bins(self, counts: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Tell where `merge_bins` moves each bin's images.
+
+        Parameters
+        ----------
+        counts : ndarray of int64, shape (bins,)
+            A histogram.
+
+        Returns
+        -------
+        ndarray of intp, shape (bins,)
+            The bin at the mean of each bin's group; an empty bin, and every bin of a histogram
+            that holds too few images, stays where it is.
+        """
+        target = np.arange(len(counts))
+        bins = np.flatnonzero(counts)
+        starts = self._group_starts(counts[bins].tolist())
+        if starts and not self.exact:
+            totals = np.add.reduceat(counts[bins], starts)
+            moments = np.add.reduceat(counts[bins] * bins, starts)
+            # Means of separate stretches of bins, so no two groups meet in one bin.
+            means = (2 * moments + totals) // (2 * totals)
+            group = np.searchsorted(starts, np.arange(len(bins)), side="right") - 1
+            target[bins] = means[group]
+        return target
 
     def _group_starts(self, held: list[int]) -> list[int]:
         """Tell where each group begins; none where all together are too few."""

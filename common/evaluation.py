@@ -1,6 +1,8 @@
-"""Evaluation as sums: a confusion matrix and binned scores, which add up over sites.
+"""Evaluation as sums: a confusion matrix and histograms of scores, which add up over sites.
 
-What a site withholds of them is its `Disclosure`; the metrics are then intervals, not guesses.
+With them travel the same sums over resamples of the site's lesions, coarser, so that the
+coordinator has intervals and never a prediction. What a site withholds is its `Disclosure`;
+`common.evaluated` turns the sums into metrics.
 """
 
 from __future__ import annotations
@@ -13,32 +15,56 @@ import numpy as np
 from common.disclosure import EXACT, Disclosure
 from common.errors import ContributionError
 from common.learners.base import ArraySpec, Contribution
+from common.metrics.lesion_weights import MOST_COPIES
+from common.metrics.score_bins import SCORE_BINS, score_bin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from common.learners.linear_head import LinearHead
 
-# One-versus-rest scores are counted in bins of this width; see `binned_macro_auc`.
-SCORE_BINS = 1024
+# Histograms of resamples: their own error cancels, as intervals are of differences.
+COARSE_BINS = 128
+# Histogram of each class's probability, of the malignant classes' together, and of the predicted
+# class's; each of two kinds of image: others and own, benign and malignant, wrong and right.
+HISTOGRAMS = ("scores", "malignant", "confidence")
 
 
-def evaluation_spec(classes: int) -> Mapping[str, ArraySpec]:
+def evaluation_spec(
+    classes: int, *, malignant: bool = False, draws: int = 0
+) -> Mapping[str, ArraySpec]:
     """Describe the sums; `check_evaluation` checks what ties them together.
 
     ``confusion``: int64, shape (classes, classes), rows the truth; ``withheld``: int64, same
     shape, 1 where the site withholds the cell (it is 0 in ``confusion`` then), else 0;
-    ``score_bins``: int64, shape (classes, 2, SCORE_BINS), of each class's probability for images
-    of the others and its own.
+    ``scores``: int64, shape (classes, 2, SCORE_BINS); ``malignant``, where the cohort tells which
+    classes are, and ``confidence``: shape (2, SCORE_BINS). Each has its counterpart over
+    resamples, ``drawn_confusion`` and so on, shape (draws, ...), in COARSE_BINS.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes.
+    malignant : bool
+        Whether some of them are known to be malignant.
+    draws : int
+        Resamples.
     """
-    return {
+    pair, coarse = (2, SCORE_BINS), (2, COARSE_BINS)
+    kinds = [name for name in HISTOGRAMS if malignant or name != "malignant"]
+    spec = {
         # Counts the images save those withheld.
         "confusion": ArraySpec((classes, classes), "int64", minimum=0),
         "withheld": ArraySpec((classes, classes), "int64", minimum=0),
-        "score_bins": ArraySpec(
-            (classes, 2, SCORE_BINS), "int64", minimum=0, times_counted=classes
-        ),
+        "drawn_confusion": ArraySpec((draws, classes, classes), "int64", minimum=0),
     }
+    for name in kinds:
+        lead, times = ((classes,), classes) if name == "scores" else ((), 1)
+        # The images of withheld cells would be told apart by the difference.
+        counted = 0 if name == "confidence" else times
+        spec[name] = ArraySpec((*lead, *pair), "int64", minimum=0, times_counted=counted)
+        spec[f"drawn_{name}"] = ArraySpec((draws, *lead, *coarse), "int64", minimum=0)
+    return spec
 
 
 def check_evaluation(sums: Contribution) -> None:
@@ -60,18 +86,38 @@ def check_evaluation(sums: Contribution) -> None:
     if confusion[withheld == 1].any():
         raise ContributionError("confusion: a withheld cell is not 0")
     # As Python's integers, which do not wrap around. None is printed: they may be anything.
-    scores = sums.arrays["score_bins"].sum(axis=2, dtype=object)
+    scores = sums.arrays["scores"].sum(axis=2, dtype=object)
     kept = confusion.sum(axis=1, dtype=object)
     hides = (withheld == 1).any(axis=1).tolist()
     for row, (others, own) in enumerate(scores):
         if others + own != sums.count:
-            raise ContributionError(f"score_bins: class {row} does not count each image once")
+            raise ContributionError(f"scores: class {row} does not count each image once")
         if not hides[row] and kept[row] != own:
             raise ContributionError(f"confusion: row {row} does not sum to its class's images")
         if hides[row] and kept[row] >= own:
             raise ContributionError(f"confusion: row {row} has no image left for withheld cells")
     if scores[:, 1].sum() != sums.count:
-        raise ContributionError("score_bins: the classes' own images are not all images")
+        raise ContributionError("scores: the classes' own images are not all images")
+    wrong, right = sums.arrays["confidence"].sum(axis=1, dtype=object)
+    diagonal = np.trace(confusion.astype(object))
+    if right != diagonal or wrong + right != kept.sum():
+        raise ContributionError("confidence: does not count the images of the confusion matrix")
+    _check_drawn(sums.arrays)
+
+
+def _check_drawn(arrays: Mapping[str, NDArray[np.int64]]) -> None:
+    """Refuse resamples that count what the data do not hold, or too often."""
+    for name in ("confusion", *(name for name in HISTOGRAMS if name in arrays)):
+        data = arrays[name] if name == "confusion" else coarsen(arrays[name])
+        if (arrays[f"drawn_{name}"] > MOST_COPIES * data.astype(np.float64)).any():
+            raise ContributionError(f"drawn_{name}: counts images that {name} does not hold")
+
+
+def coarsen(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add up SCORE_BINS bins, along the last axis, to COARSE_BINS."""
+    starts = -(-np.arange(COARSE_BINS) * SCORE_BINS // COARSE_BINS)
+    coarse: NDArray[np.int64] = np.add.reduceat(counts, starts, axis=-1)
+    return coarse
 
 
 def class_probabilities(
@@ -100,7 +146,12 @@ def class_probabilities(
 
 
 def evaluation_sums(
-    y: NDArray[np.intp], probabilities: NDArray[np.float64], disclosure: Disclosure = EXACT
+    y: NDArray[np.intp],
+    probabilities: NDArray[np.float64],
+    disclosure: Disclosure = EXACT,
+    *,
+    malignant: NDArray[np.bool_] | None = None,
+    weights: NDArray[np.uint8] | None = None,
 ) -> Contribution:
     """Sum over some images.
 
@@ -112,7 +163,13 @@ def evaluation_sums(
         From `class_probabilities`; the largest is the prediction.
     disclosure : Disclosure
         What to withhold. A guarded one moves scores to the mean of at least as many neighbours
-        as its minimum: the AUC is then that of the moved scores.
+        as its minimum, and leaves the images of withheld cells out of the confidences and out of
+        the resamples' matrices.
+    malignant : ndarray of bool, shape (k,), optional
+        Which classes are malignant; None for a cohort that does not tell.
+    weights : ndarray of uint8, shape (1 + draws, n), optional
+        From `common.metrics.lesion_weights`, by a key that the coordinator does not know; no
+        resamples by default.
 
     Returns
     -------
@@ -129,99 +186,58 @@ def evaluation_sums(
         raise ContributionError(
             f"evaluation: a class has fewer than {disclosure.minimum} images; leave it out"
         )
-    classes = probabilities.shape[1]
-    confusion = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(confusion, (y, probabilities.argmax(axis=1)), 1)
-    bins = np.minimum((probabilities * SCORE_BINS).astype(np.intp), SCORE_BINS - 1)
-    counts = np.zeros((classes, 2, SCORE_BINS), dtype=np.int64)
-    own = (y[:, None] == np.arange(classes)).astype(np.intp)
-    np.add.at(counts, (np.arange(classes)[None, :], own, bins), 1)
+    n, k = probabilities.shape
+    drawn = np.zeros((0, n)) if weights is None else weights[1:].astype(np.float64)
+    predicted = probabilities.argmax(axis=1)
+    confusion = np.zeros((k, k), dtype=np.int64)
+    np.add.at(confusion, (y, predicted), 1)
     kept, withheld = disclosure.withhold_cells(confusion)
-    score_bins = disclosure.merge_bins(counts)
-    return Contribution(len(y), {"confusion": kept, "withheld": withheld, "score_bins": score_bins})
-
-
-def metrics_of_confusion(
-    confusion: NDArray[np.int64],
-    macro_auc: float | None,
-    classes: tuple[str, ...],
-    support: NDArray[np.int64] | None = None,
-    withheld: NDArray[np.int64] | None = None,
-) -> dict[str, Any]:
-    """Derive a group's metrics.
-
-    Parameters
-    ----------
-    confusion : ndarray of int64, shape (k, k)
-        Rows the truth; lacks the images of withheld cells.
-    macro_auc : float or None
-        Mean one-versus-rest AUC, None where no class has one.
-    classes : tuple of str, length k
-        Class names.
-    support : ndarray of int64, shape (k,), optional
-        Images of each class, those of withheld cells included: the totals of the classes' own
-        scores. The row sums of ``confusion`` by default.
-    withheld : ndarray of int64, shape (k, k), optional
-        How many sites withheld each cell; none by default.
-
-    Returns
-    -------
-    dict
-        ``n``; ``accuracy``; ``balanced_accuracy``, the mean sensitivity over the classes that
-        the group has (those it lacks are listed in ``classes_absent``, not counted as zero);
-        ``macro_auc``; ``images_withheld``. ``accuracy_bounds`` and ``balanced_accuracy_bounds``
-        are the lowest and highest values that fit what is known, and where these differ,
-        because a cell of the diagonal is withheld, the value itself is None. All metrics are
-        None where there is no image.
-    """
-    rows, right = confusion.sum(axis=1), np.diag(confusion)
-    support = rows if support is None else support
-    hidden = np.zeros(len(right), dtype=np.bool_) if withheld is None else np.diag(withheld) > 0
-    # At best all withheld images of a class are predicted right, at worst none of them.
-    most = right + np.where(hidden, support - rows, 0)
-    n, present = int(support.sum()), support > 0
-    accuracy = balanced = None
-    if n:
-        accuracy = [float(found.sum() / n) for found in (right, most)]
-        balanced = [float((found[present] / support[present]).mean()) for found in (right, most)]
-    return {
-        "n": n,
-        "accuracy": _agreed(accuracy),
-        "accuracy_bounds": accuracy,
-        "balanced_accuracy": _agreed(balanced),
-        "balanced_accuracy_bounds": balanced,
-        "macro_auc": macro_auc,
-        "classes_absent": [name for name, has in zip(classes, present, strict=True) if not has],
-        "confusion": confusion.tolist(),
-        "images_withheld": n - int(confusion.sum()),
+    shown = withheld[y, predicted] == 0
+    cells = np.zeros((n, k * k))
+    cells[np.flatnonzero(shown), (y * k + predicted)[shown]] = 1.0
+    arrays = {
+        "confusion": kept,
+        "withheld": withheld,
+        "drawn_confusion": _whole(drawn @ cells).reshape(-1, k, k),
     }
 
+    def histogram(
+        score: NDArray[np.float64], own: NDArray[np.bool_], member: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return _histogram(score[member], own[member], drawn[:, member], disclosure)
 
-def _agreed(bounds: list[float] | None) -> float | None:
-    """Give the value that both bounds are, if they are one."""
-    return bounds[0] if bounds and bounds[0] == bounds[1] else None
+    everything = np.ones(n, dtype=np.bool_)
+    parts = [histogram(probabilities[:, c], y == c, everything) for c in range(k)]
+    arrays["scores"] = np.stack([fine for fine, _ in parts])
+    arrays["drawn_scores"] = np.stack([coarse for _, coarse in parts], axis=1)
+    if malignant is not None:
+        ill = probabilities[:, malignant].sum(axis=1)
+        fine, coarse = histogram(ill, malignant[y], everything)
+        arrays["malignant"], arrays["drawn_malignant"] = fine, coarse
+    fine, coarse = histogram(probabilities.max(axis=1, initial=0.0), y == predicted, shown)
+    arrays["confidence"], arrays["drawn_confidence"] = fine, coarse
+    return Contribution(n, arrays)
 
 
-def binned_macro_auc(score_bins: NDArray[np.int64]) -> float | None:
-    """Compute the mean one-versus-rest AUC from binned scores.
+def _histogram(
+    score: NDArray[np.float64],
+    own: NDArray[np.bool_],
+    drawn: NDArray[np.float64],
+    disclosure: Disclosure,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count others and own by score: in the data, and coarser in each resample."""
+    bins, kind = score_bin(score), own.astype(np.intp)
+    counts = np.zeros((2, SCORE_BINS), dtype=np.int64)
+    np.add.at(counts, (kind, bins), 1)
+    # Images move to their group's bin before they are drawn, so that no resample parts a group.
+    moved = np.stack([disclosure.group_bins(row) for row in counts])[kind, bins]
+    merged = np.zeros_like(counts)
+    np.add.at(merged, (kind, moved), 1)
+    member = np.zeros((len(score), 2 * COARSE_BINS))
+    coarse = kind * COARSE_BINS + moved * COARSE_BINS // SCORE_BINS
+    member[np.arange(len(score)), coarse] = 1.0
+    return merged, _whole(drawn @ member).reshape(-1, 2, COARSE_BINS)
 
-    The Mann-Whitney statistic with scores of one bin counted as ties: each class's AUC is off by
-    at most half the share of (own, other) pairs that fall into one bin.
 
-    Parameters
-    ----------
-    score_bins : ndarray of int64, shape (k, 2, SCORE_BINS)
-        From `evaluation_sums`.
-
-    Returns
-    -------
-    float or None
-        Over the classes that have images of their own and of others; None where there is none.
-    """
-    aucs = []
-    for others, own in score_bins.astype(np.float64):
-        pairs = others.sum() * own.sum()
-        if pairs:
-            below = np.cumsum(others) - others
-            aucs.append(float(own @ (below + others / 2) / pairs))
-    return float(np.mean(aucs)) if aucs else None
+def _whole(counts: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.rint(counts).astype(np.int64)

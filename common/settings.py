@@ -62,6 +62,8 @@ class RunSettings(BaseModel):
         its own node configuration.
     minimum_count : int
         Fewest images that a statistic of a guarded site may be over; a site may ask for more.
+    draws : int
+        Resamples of the sites' lesions behind each interval; 0 for no intervals.
     """
 
     model_config = ConfigDict(
@@ -87,6 +89,7 @@ class RunSettings(BaseModel):
     without: str = ""
     disclosure: Literal["exact", "guarded"] = "exact"
     minimum_count: int = Field(DEFAULT_MINIMUM, ge=1)
+    draws: int = Field(200, ge=0, le=2000)
 
     @classmethod
     def from_run_config(cls, config: Mapping[str, object]) -> RunSettings:

@@ -19,6 +19,8 @@ class SiteInfo:
         Images in each part of the split.
     classes : tuple of str
         Class names, in order.
+    malignant : tuple of str
+        The malignant ones; empty where the cohort does not tell.
     backbone : str
         Fingerprint of the backbone its features come from.
     split_seed : int
@@ -35,6 +37,7 @@ class SiteInfo:
     validation: int
     test: int
     classes: tuple[str, ...]
+    malignant: tuple[str, ...]
     backbone: str
     split_seed: int
     withheld: tuple[str, ...] = ()

@@ -97,6 +97,7 @@ def encode_site_info(info: SiteInfo) -> RecordDict:
         **asdict(info),
         "classes": list(info.classes),
         # Flower has no empty list.
+        "malignant": list(info.malignant) or [""],
         "withheld": list(info.withheld) or [""],
     }
     return RecordDict({_CONFIG: ConfigRecord(values)})
@@ -121,31 +122,40 @@ def decode_site_info(content: RecordDict) -> SiteInfo:
         raise ContributionError("the parts of the split do not add up to the images")
     if type(config["split_seed"]) is not int:
         raise ContributionError("split_seed: not a whole number")
-    classes, withheld = config["classes"], config["withheld"]
-    if not isinstance(classes, list) or not isinstance(withheld, list):
-        raise ContributionError("a list of names is missing")
-    if len(classes) > _MAX_NAMES or len(withheld) > _MAX_NAMES:
-        raise ContributionError("a list of names is too long")
-    kept_back = [] if withheld == [""] else withheld
-    values = [config["site"], config["backbone"], *classes, *kept_back]
-    if not all(isinstance(name, str) and 0 < len(name) <= _MAX_NAME for name in values):
-        raise ContributionError("a name is missing, not text or too long")
-    names = [str(name) for name in values]
-    if not all(name.isprintable() for name in names):
-        raise ContributionError("a name holds control characters")
-    _check_withheld(names[2 + len(classes) :], names[2 : 2 + len(classes)])
+    classes, malignant, withheld = (
+        _names(config[name]) for name in ("classes", "malignant", "withheld")
+    )
+    site, backbone = _names([config["site"], config["backbone"]])
+    if not set(malignant) <= set(classes):
+        raise ContributionError("malignant: names what is no class")
+    _check_withheld(withheld, classes)
     return SiteInfo(
-        site=names[0],
+        site=site,
         images=images,
         lesions=lesions,
         train=parts[0],
         validation=parts[1],
         test=parts[2],
-        classes=tuple(names[2 : 2 + len(classes)]),
-        backbone=names[1],
+        classes=tuple(classes),
+        malignant=tuple(malignant),
+        backbone=backbone,
         split_seed=int(str(config["split_seed"])),
-        withheld=tuple(names[2 + len(classes) :]),
+        withheld=tuple(withheld),
     )
+
+
+def _names(values: object) -> list[str]:
+    """Check a list of names; Flower has no empty list, so one empty name stands for it."""
+    if not isinstance(values, list):
+        raise ContributionError("a list of names is missing")
+    if len(values) > _MAX_NAMES:
+        raise ContributionError("a list of names is too long")
+    names = [] if values == [""] else values
+    if not all(isinstance(name, str) and 0 < len(name) <= _MAX_NAME for name in names):
+        raise ContributionError("a name is missing, not text or too long")
+    if not all(name.isprintable() for name in names):
+        raise ContributionError("a name holds control characters")
+    return [str(name) for name in names]
 
 
 def _check_withheld(withheld: list[str], classes: list[str]) -> None:

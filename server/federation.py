@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 
 from common.backbones import get_backbone
 from common.errors import RoundError, SettingsError
-from common.evaluation import binned_macro_auc, metrics_of_confusion
+from common.evaluated import metrics_of_sums
 from common.learners import make_learner, read_settings
 from common.learners.base import Contribution, Problem, State
 from common.learners.search import Selection
@@ -70,7 +70,8 @@ def run_federation(
         report(f"{info.site}: {info.images} images, {info.lesions} lesions, {info.train} to learn")
         if info.withheld:
             report(f"{info.site}: withholds {', '.join(info.withheld)}")
-    classes = next(iter(sites.values())).classes
+    task = next(iter(sites.values()))
+    classes = task.classes
     problem = Problem(classes, backbone.dimension)
     learner = make_learner(settings.learner, problem, settings.learner_settings)
     if settings.warm_start:
@@ -81,7 +82,7 @@ def run_federation(
     if ledger is not None:
         ledger.keep_only([info.site for info in members.values()])
     with _timed(seconds, "evaluate"):
-        results = strategy.evaluate(state, members)
+        results = strategy.evaluate(state, members, settings.draws)
 
     model = _model(settings, classes, state, members)
     save_model(out, model)
@@ -100,7 +101,7 @@ def run_federation(
             "withheld": {info.site: list(info.withheld) for info in members.values()},
         },
         "selection": _selection(state),
-        "test": _test(results, classes),
+        "test": _test(results, task),
         "versions": package_versions(),
     }
     write_result(out, result)
@@ -137,27 +138,20 @@ def _model(
     )
 
 
-def _test(results: dict[str, Contribution], classes: tuple[str, ...]) -> dict[str, Any]:
+def _test(results: dict[str, Contribution], task: SiteInfo) -> dict[str, Any]:
     if not results:
         raise RoundError("evaluation: no site answered")
     pooled = Total()
     for sums in results.values():
         pooled.add(sums)
+
+    def metrics(sums: Contribution) -> dict[str, Any]:
+        return metrics_of_sums(sums, task.classes, task.malignant)
+
     return {
-        "pooled": _metrics(pooled.value(), classes),
-        "sites": {name: _metrics(sums, classes) for name, sums in results.items()},
+        "pooled": metrics(pooled.value()),
+        "sites": {name: metrics(sums) for name, sums in results.items()},
     }
-
-
-def _metrics(sums: Contribution, classes: tuple[str, ...]) -> dict[str, Any]:
-    bins = sums.arrays["score_bins"]
-    return metrics_of_confusion(
-        sums.arrays["confusion"],
-        binned_macro_auc(bins),
-        classes,
-        support=bins[:, 1].sum(axis=1),
-        withheld=sums.arrays["withheld"],
-    )
 
 
 def _selection(state: State) -> dict[str, Any] | None:

@@ -144,11 +144,13 @@ class SumStrategy:
         for node in gone:
             self.left_out[joined.pop(node).site] = "withdrawn"
         # The task is what most sites say, so that no single site can turn the others out.
-        classes = Counter(info.classes for info in joined.values()).most_common(1)
+        tasks = Counter((info.classes, info.malignant) for info in joined.values())
+        classes, malignant = tasks.most_common(1)[0][0] if tasks else ((), ())
         wanted = {
             "backbone": backbone,
             "split_seed": split_seed,
-            "classes": classes[0][0] if classes else (),
+            "classes": classes,
+            "malignant": malignant,
         }
         for info in joined.values():
             problem = _disagreement(info, wanted)
@@ -224,8 +226,19 @@ class SumStrategy:
                 self.report(note)
         return state, sites
 
-    def evaluate(self, state: State, sites: dict[int, SiteInfo]) -> dict[str, Contribution]:
+    def evaluate(
+        self, state: State, sites: dict[int, SiteInfo], draws: int = 0
+    ) -> dict[str, Contribution]:
         """Ask sites for the sums of the fitted model's results on their test images.
+
+        Parameters
+        ----------
+        state : State
+            The fitted model.
+        sites : dict of int to SiteInfo
+            Those to ask.
+        draws : int
+            Resamples that the run's settings ask of them.
 
         Returns
         -------
@@ -237,7 +250,8 @@ class SumStrategy:
         RoundError
             If the round ends below the quorum.
         """
-        spec = evaluation_spec(len(next(iter(sites.values())).classes))
+        task = next(iter(sites.values()))
+        spec = evaluation_spec(len(task.classes), malignant=bool(task.malignant), draws=draws)
         content = wire.encode_state(state)
         question = _Question(wire.EVALUATE, content, spec, check_evaluation, Split.TEST)
         replies = self._sums(question, sites, len(sites))

@@ -19,8 +19,9 @@ from common.run_folder import new_run_folder
 from common.settings import RunSettings
 from common.split import Split, split_groups
 from server.federation import write_result
+from simulations.as_study import write_as_study
 from simulations.oracle import fit_oracle, relative_error
-from simulations.predictions import Predictions, exact_metrics, gather, write_predictions
+from simulations.predictions import Predictions, exact_metrics, gather
 from simulations.ray_grid import RayGrid
 from simulations.ray_session import ray_session
 from simulations.run_app import run_app
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 # Flower's own node is number 1.
 FIRST_NODE_ID = 2
-PREDICTIONS_FILE = "predictions.csv"
 _PROGRESS_SECONDS = 0.2
 
 
@@ -117,10 +117,10 @@ def simulate(settings: RunSettings, *, ray_address: str | None, display: Display
         result["oracle"] = _oracle(cohort, predictions, model)
         clock.phase("write")
         result["test"] = _test(cohort, predictions, result["test"])
-        result["cohort"] = _describe(cohort, predictions)
         result["machines"] = machines
+        result["machine"] = f"{cpus} cores"
         result["partition"]["spec"] = settings.partition
-        write_predictions(folder / PREDICTIONS_FILE, cohort, predictions)
+        result.update(write_as_study(folder, settings, cohort, predictions, result))
         # The federation's own phases (join, learn, evaluate) lie within "federate".
         result["phases"] = list(clock.seconds())
         result["seconds"].update(clock.seconds())
@@ -201,22 +201,6 @@ def _test(cohort: Cohort, predictions: Predictions, from_sums: dict[str, Any]) -
         "clients": clients,
         # What the coordinator alone knows, which in a deployment is all that there is.
         "from_sums": from_sums,
-    }
-
-
-def _describe(cohort: Cohort, predictions: Predictions) -> dict[str, Any]:
-    """Count images and lesions, in all and by acquisition site."""
-
-    def counts(rows: NDArray[np.intp]) -> dict[str, Any]:
-        return {"images": len(rows), "lesions": len(set(cohort.lesion[rows].tolist()))}
-
-    rows = predictions.rows
-    return {
-        "name": cohort.name,
-        **counts(rows),
-        "unreadable": len(cohort) - len(rows),
-        "sites_known": cohort.sites_known,
-        "sites": {name: counts(rows[cohort.site[rows] == name]) for name in cohort.sites},
     }
 
 

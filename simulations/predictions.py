@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from common.cohort import Cohort
-from common.evaluation import metrics_of_confusion
+from common.evaluated import metrics_of_confusion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,24 +96,3 @@ def exact_metrics(
         if 0 < (y == label).sum() < len(y)
     ]
     return metrics_of_confusion(confusion, float(np.mean(aucs)) if aucs else None, classes)
-
-
-def write_predictions(path: Path, cohort: Cohort, predictions: Predictions) -> None:
-    """Write ``predictions.csv``: a row an image, with a probability a class."""
-    names = np.array(cohort.classes)
-    rows = predictions.rows
-    fixed = ["image_id", "lesion_id", "site", "client", "split", "y_true", "y_pred"]
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*fixed, *(f"p_{name}" for name in cohort.classes)])
-        columns = (
-            cohort.image_id[rows],
-            cohort.lesion[rows],
-            cohort.site[rows],
-            predictions.client,
-            predictions.split,
-            names[cohort.y[rows]],
-            names[predictions.probabilities.argmax(axis=1)],
-        )
-        for *texts, values in zip(*columns, predictions.probabilities.tolist(), strict=True):
-            writer.writerow([*texts, *map(repr, values)])

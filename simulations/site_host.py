@@ -19,6 +19,7 @@ from common.cohort import Cohort, load_cohort
 from common.errors import CohortError
 from common.evaluation import class_probabilities
 from common.feature_cache import FeatureCache, default_cache
+from common.metrics import seed_key
 from common.model import Model
 from common.settings import RunSettings
 
@@ -121,6 +122,7 @@ class SiteHost:
                 split_seed=settings.split_seed,
                 folds=learner_folds(settings),
                 disclosure=run_disclosure(settings),
+                resample_key=seed_key(settings.seed),
                 skip_unreadable=settings.skip_unreadable,
                 threads=1,
                 progress=progress,

@@ -33,10 +33,13 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
     for name in ("images", "lesions", "test", "classes", "balanced accuracy", "AUC"):
         table.add_column(name, justify="right")
     cohort = result["cohort"]["sites"]
+    of = {(cell["by"], cell["group"]): cell["metrics"] for cell in result["cells"]}
     for name, metrics in result["test"]["sites"].items():
-        table.add_row(Text(name), *_counts(cohort[name]), *_metrics(metrics))
+        row = _metrics(metrics, of.get(("site", name)))
+        table.add_row(Text(name), *_counts(cohort[name]), *row)
     table.add_section()
-    table.add_row("all sites", *_counts(result["cohort"]), *_metrics(result["test"]["pooled"]))
+    row = _metrics(result["test"]["pooled"], of.get(("all", "all")))
+    table.add_row("all sites", *_counts(result["cohort"]), *row)
     oracle = result["oracle"]
     table.add_row("pooled oracle", "", "", *_metrics(oracle["pooled"]))
     if result["selection"]:
@@ -49,7 +52,8 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
             f"{result['rounds']} rounds ({stages}), {_mib(result['bytes_up'])} up, "
             f"{_mib(result['bytes_down'])} down, {seconds:.1f} s"
         ),
-        "balanced accuracy and AUC are means over the classes that a row has test images of",
+        "balanced accuracy and AUC are means over the classes that a row has test images of, with 95% "
+        "intervals by lesion",
         f"against the oracle: {_difference(oracle)}",
     ]
     if result["test"]["from_sums"]["pooled"]["images_withheld"] or config["disclosure"] != "exact":
@@ -98,18 +102,26 @@ def _counts(counts: dict[str, Any]) -> tuple[str, str]:
     return f"{counts['images']:,}", f"{counts['lesions']:,}"
 
 
-def _metrics(metrics: dict[str, Any]) -> tuple[str, ...]:
+def _metrics(
+    metrics: dict[str, Any], intervals: dict[str, list[float | None]] | None = None
+) -> tuple[str, ...]:
     classes = len(metrics["confusion"])
     return (
         f"{metrics['n']:,}",
         f"{classes - len(metrics['classes_absent'])} of {classes}",
-        _score(metrics["balanced_accuracy"]),
-        _score(metrics["macro_auc"]),
+        *(
+            _score(metrics[name], (intervals or {}).get(name))
+            for name in ("balanced_accuracy", "macro_auc")
+        ),
     )
 
 
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _score(value: float | None, interval: list[float | None] | None = None) -> str:
+    if value is None:
+        return "-"
+    if interval is None or interval[1] is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} ({interval[1]:.3f} to {interval[2]:.3f})"
 
 
 def _mib(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from common.metrics.catalogue import CATALOGUE, Metric, describe
 from common.metrics.interval import Interval, make_interval
-from common.metrics.lesion_weights import lesion_weights
+from common.metrics.lesion_weights import lesion_weights, seed_key
 from common.metrics.measure import Measured, average, measure, measure_sums
 from common.metrics.statistics import Histogram, Statistics, image_statistics
 
@@ -20,4 +20,5 @@ __all__ = [
     "make_interval",
     "measure",
     "measure_sums",
+    "seed_key",
 ]

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Counts above this have a probability below 1e-15; they are cut, so that a byte holds a count.
-_MOST = 17
+MOST_COPIES = 17
+
+
+def seed_key(seed: int) -> bytes:
+    """Give the key of the lab, where there is nothing to hide, from a seed."""
+    return f"dermafed:{seed}".encode()
 
 
 def lesion_weights(
@@ -45,7 +50,7 @@ def lesion_weights(
         Row 0 is all ones: the data as they are. The other rows are the resamples.
     """
     names, lesion_of = np.unique(np.asarray(lesions, dtype=np.str_), return_inverse=True)
-    cumulative = np.rint(poisson.cdf(np.arange(_MOST), 1.0) * 2.0**32).astype(np.uint64)
+    cumulative = np.rint(poisson.cdf(np.arange(MOST_COPIES), 1.0) * 2.0**32).astype(np.uint64)
     counts = np.ones((len(names), 1 + draws), dtype=np.uint8)
     for index, name in enumerate(names):
         digest = shake_128(len(key).to_bytes(4, "big") + key + str(name).encode())

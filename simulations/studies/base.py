@@ -28,6 +28,8 @@ class Plan:
         For the heterogeneity study, as `simulations.studies.heterogeneity` names them.
     images_per_site : tuple of int
         For the learning curve.
+    largest : int
+        Images of the largest site.
     """
 
     sites: tuple[str, ...]
@@ -36,6 +38,7 @@ class Plan:
     seed: int = 0
     partitions: tuple[str, ...] = ()
     images_per_site: tuple[int, ...] = ()
+    largest: int = 0
 
 
 @dataclass(frozen=True)

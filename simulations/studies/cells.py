@@ -12,6 +12,7 @@ import numpy as np
 from common.metrics import Measured, average, describe, make_interval, measure
 from common.metrics.fairness import equalised_odds_difference, spread
 from simulations.studies.groups import CLIENT
+from simulations.studies.image_table import ImageTable
 from simulations.studies.series import Repetition, Series
 
 if TYPE_CHECKING:
@@ -21,35 +22,6 @@ Json = dict[str, Any]
 # Metrics by which groups and models are compared with each other.
 COMPARED = ("balanced_accuracy", "macro_auc", "malignant_auc", "malignant_sensitivity")
 EQUALISED_ODDS = "equalised_odds"
-
-
-@dataclass(frozen=True)
-class Table:
-    """What the evaluation knows of every image of the lab's cohort.
-
-    Attributes
-    ----------
-    classes, malignant : tuple of str
-        All classes, and the malignant ones.
-    y : ndarray of intp, shape (n,)
-        Labels.
-    lesion : ndarray of str, shape (n,)
-        Lesion ids, to count.
-    cluster : ndarray of intp, shape (n,)
-        Each image's group of joined lesions, as a column of `weights`.
-    weights : ndarray of uint8, shape (1 + draws, clusters)
-        From `common.metrics.lesion_weights`.
-    groupings : mapping of str to ndarray of str, shape (n,)
-        By name of `simulations.studies.groups`.
-    """
-
-    classes: tuple[str, ...]
-    malignant: tuple[str, ...]
-    y: NDArray[np.intp]
-    lesion: NDArray[np.str_]
-    cluster: NDArray[np.intp]
-    weights: NDArray[np.uint8]
-    groupings: Mapping[str, NDArray[np.str_]]
 
 
 @dataclass(frozen=True)
@@ -69,14 +41,14 @@ class Evaluated:
     draws: Mapping[tuple[str, str], Mapping[str, NDArray[np.float64]]]
 
 
-def evaluate(series: Series, table: Table, by: Sequence[str]) -> Evaluated:
+def evaluate(series: Series, table: ImageTable, by: Sequence[str]) -> Evaluated:
     """Measure a series in every group.
 
     Parameters
     ----------
     series : Series
         The predictions.
-    table : Table
+    table : ImageTable
         What is known of the images.
     by : sequence of str
         Groupings.
@@ -97,16 +69,16 @@ def evaluate(series: Series, table: Table, by: Sequence[str]) -> Evaluated:
     return Evaluated(cells, fairness, draws)
 
 
-def _groups(series: Series, table: Table, grouping: str) -> list[str]:
+def _groups(series: Series, table: ImageTable, grouping: str) -> list[str]:
     found = {str(g) for part in series.repetitions for g in _column(part, table, grouping)}
     return sorted(found)
 
 
-def _column(part: Repetition, table: Table, grouping: str) -> NDArray[np.str_]:
+def _column(part: Repetition, table: ImageTable, grouping: str) -> NDArray[np.str_]:
     return part.client if grouping == CLIENT else table.groupings[grouping][part.rows]
 
 
-def _only(part: Repetition, table: Table, grouping: str, group: str) -> Repetition:
+def _only(part: Repetition, table: ImageTable, grouping: str, group: str) -> Repetition:
     member = _column(part, table, grouping) == group
     return Repetition(
         part.split_seed,
@@ -117,7 +89,7 @@ def _only(part: Repetition, table: Table, grouping: str, group: str) -> Repetiti
     )
 
 
-def _measure(part: Repetition, table: Table) -> Measured:
+def _measure(part: Repetition, table: ImageTable) -> Measured:
     return measure(
         table.y[part.rows],
         part.predicted,
@@ -135,7 +107,7 @@ def _cell(
     parts: Sequence[Repetition],
     measured: Sequence[Measured],
     mean: Measured,
-    table: Table,
+    table: ImageTable,
 ) -> Json:
     values, by_seed = mean.values(), [one.values() for one in measured]
     rows = np.unique(np.concatenate([part.rows for part in parts]))

@@ -85,9 +85,8 @@ class FitResult:
         By model.
     about : mapping
         ``costs`` by model (``federations``, ``rounds``, ``bytes_up``, ``bytes_down``,
-        ``seconds``), ``differ`` (predictions in which federated and pooled differ, or None),
-        ``auc_error`` (of the federation's AUC from sums against the exact one, or None) and
-        ``notes``.
+        ``seconds``), ``differ`` (predictions in which federated and pooled differ, or None) and
+        ``auc_error`` (of the federation's AUCs from sums against the exact ones, or None).
     """
 
     rows: NDArray[np.intp]

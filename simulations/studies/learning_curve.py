@@ -8,6 +8,8 @@ from simulations.studies.base import Label, Pair, Plan, Study, Value
 from simulations.studies.fit import BASELINE, Fit
 
 DEFAULT_IMAGES = (50, 100, 200, 400, 800)
+# Share of a site's images that are for training, or a little less.
+_LEARNED = 0.6
 _ALL = "all images of all sites"
 # With more sites than this, the sets of each size are those that begin at each site in turn.
 _MOST_COMBINED = 5
@@ -16,7 +18,7 @@ _MOST_COMBINED = 5
 def fits(plan: Plan) -> list[Fit]:
     """List federations of limited sites, and of every number of sites."""
     found = []
-    limits = plan.images_per_site or DEFAULT_IMAGES
+    limits = _limits(plan)
     models = ("federated", "pooled", "local", "personalised")
     for seed in plan.split_seeds:
         for learner in plan.learners:
@@ -33,6 +35,11 @@ def fits(plan: Plan) -> list[Fit]:
                 ]
         found.append(Fit(BASELINE, ("majority", "shortcut"), _ALL, seed, seed=plan.seed))
     return found
+
+
+def _limits(plan: Plan) -> tuple[int, ...]:
+    """List the limits; of those that nobody asked for, such as limit some site."""
+    return plan.images_per_site or tuple(n for n in DEFAULT_IMAGES if n < plan.largest * _LEARNED)
 
 
 def _sets(sites: tuple[str, ...], number: int) -> list[tuple[str, ...]]:
@@ -58,7 +65,7 @@ def label(fit: Fit, model: str) -> Label:
 
 def pairs(plan: Plan) -> list[Pair]:
     """Compare the federation with a site alone at each number of images."""
-    limits = plan.images_per_site or DEFAULT_IMAGES
+    limits = _limits(plan)
     conditions = [*(f"{limit} images a site" for limit in limits), _ALL]
     return [Pair(("federated", one), ("local", one)) for one in conditions]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from client.node import learner_folds
@@ -136,6 +137,8 @@ def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
         learner_settings=" ".join(f"{key}={value}" for key, value in assignments.items()),
         backbone=bench.lab.backbone_name,
         split_seed=bench.fit.split_seed,
+        # Intervals are made of the predictions, which the lab may see.
+        draws=0,
     )
 
 
@@ -266,5 +269,23 @@ def run_fit(bench: Bench) -> FitResult:
         client=bench.client[work.test],
         probabilities={name: one.probabilities for name, one in found.items()},
         predicted={name: one.predicted for name, one in found.items()},
-        about={"costs": {name: vars(one.cost) for name, one in found.items()}, "differ": differ},
+        about={
+            "costs": {name: vars(one.cost) for name, one in found.items()},
+            "differ": differ,
+            "auc_error": _auc_error(work) if work.result else None,
+        },
     )
+
+
+def _auc_error(work: Work) -> float:
+    """Tell how far a class's AUC from the sites' sums is from the exact one, at most."""
+    bench, model = work.bench, work.federated()
+    rows = bench.rows(Split.TEST, bench.trains)
+    p, y = _predict(bench, model, rows), bench.lab.cohort.y[rows]
+    told = work.result["test"]["pooled"]["metrics"]
+    errors = [
+        abs(told[f"auc:{name}"][0] - roc_auc_score(y == label, p[:, label]))
+        for label, name in enumerate(bench.lab.cohort.classes)
+        if 0 < (y == label).sum() < len(y)
+    ]
+    return float(max(errors, default=0.0))

@@ -100,6 +100,7 @@ class StudyOptions:
             seed=self.seed,
             partitions=self.partitions,
             images_per_site=self.images_per_site,
+            largest=max(int((cohort.site == site).sum()) for site in cohort.sites),
         )
 
     def shown(self, learners: tuple[str, ...]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.metrics.comparison import Difference, compare
+from common.split import split_groups
 from common.whole_file import whole_file
 from simulations.studies.base import Study
 from simulations.studies.cells import COMPARED, Evaluated
@@ -57,7 +58,16 @@ def write_predictions(
     """
     names = np.array(cohort.classes)
     header = [
-        *("learner", "model", "condition", "split_seed", "image_id", "lesion_id", "cluster"),
+        *(
+            "learner",
+            "model",
+            "condition",
+            "split_seed",
+            "split",
+            "image_id",
+            "lesion_id",
+            "cluster",
+        ),
         *("site", CLIENT, *_GROUPS, "y_true", "y_pred"),
         *(f"p_{name}" for name in cohort.classes),
     ]
@@ -75,6 +85,7 @@ def write_predictions(
         writer.writerow(header)
         for one in series:
             for part in one.repetitions:
+                split = split_groups(part.split_seed, cohort.group)
                 rows = zip(
                     part.rows.tolist(),
                     part.client.tolist(),
@@ -87,7 +98,16 @@ def write_predictions(
                     image, lesion, cluster, site, *groups, truth = fixed[row]
                     writer.writerow(
                         [
-                            *(*one.name, part.split_seed, image, lesion, cluster, site, client),
+                            *(
+                                *one.name,
+                                part.split_seed,
+                                split[row],
+                                image,
+                                lesion,
+                                cluster,
+                                site,
+                                client,
+                            ),
                             *(*groups, truth, predicted),
                             *p,
                         ]
@@ -187,14 +207,14 @@ def costs(study: Study, results: Sequence[tuple[Fit, FitResult]]) -> list[Json]:
 
 
 def exactness(results: Sequence[tuple[Fit, FitResult]]) -> list[Json]:
-    """Count the predictions in which federated and pooled differ."""
-    found: dict[tuple[str, str], list[int]] = {}
+    """Count the predictions in which federated and pooled differ; give the AUCs' worst error."""
+    found: dict[tuple[str, str], Json] = {}
     for fit, result in results:
         if result.about["differ"] is not None:
-            counts = found.setdefault((fit.learner, fit.condition), [0, 0])
-            counts[0] += len(result.rows)
-            counts[1] += result.about["differ"]
-    return [
-        {"learner": learner, "condition": condition, "predictions": n, "differ": differ}
-        for (learner, condition), (n, differ) in found.items()
-    ]
+            about = {"learner": fit.learner, "condition": fit.condition}
+            nothing = {**about, "predictions": 0, "differ": 0, "auc_error": 0.0}
+            entry = found.setdefault((fit.learner, fit.condition), nothing)
+            entry["predictions"] += len(result.rows)
+            entry["differ"] += result.about["differ"]
+            entry["auc_error"] = max(entry["auc_error"], result.about["auc_error"])
+    return list(found.values())

@@ -7,17 +7,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from common.cohort import Cohort, load_cohort
+from common.cohort import load_cohort
 from common.errors import StudyError
-from common.metrics import lesion_weights
 from common.versions import package_versions
 from simulations.ray_session import ray_session
 from simulations.studies import result as files
 from simulations.studies.base import Study
-from simulations.studies.cells import Evaluated, Table, evaluate
+from simulations.studies.cells import Evaluated, evaluate
 from simulations.studies.fit import Fit, FitResult, load_result
+from simulations.studies.image_table import ImageTable, make_image_table
 from simulations.studies.lab import Lab, make_bench
 from simulations.studies.models import run_fit
 from simulations.studies.open_lab import Display, lab_identity, make_groupings, open_lab
@@ -26,10 +24,9 @@ from simulations.studies.series import Series, collect_series
 from simulations.studies.tasks import run_pieces
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 IDENTITY_FILE, FITS_FOLDER = "study.json", "fits"
-_KEY = b"dermafed-study"
 
 
 def run_study(
@@ -80,7 +77,7 @@ def run_study(
         seconds.lap("fits")
         results = [(fit, load_result(done[fit])) for fit in fits]
         series = collect_series(study, results)
-        table = _table(lab.cohort, groupings, options)
+        table = make_image_table(lab.cohort, groupings, draws=options.draws, seed=options.seed)
         pieces = [(one, study.by) for one in series]
         evaluated: dict[tuple[str, str, str], Evaluated] = {}
         watch = display.pieces("intervals")
@@ -121,7 +118,7 @@ def _name(fit: Fit) -> str:
     return f"{fit.learner}, {fit.condition}{tests}, split seed {fit.split_seed}"
 
 
-def _evaluate(table: Table, piece: tuple[Series, tuple[str, ...]]) -> Evaluated:
+def _evaluate(table: ImageTable, piece: tuple[Series, tuple[str, ...]]) -> Evaluated:
     return evaluate(piece[0], table, piece[1])
 
 
@@ -163,24 +160,6 @@ def _claim(out: Path, study: Study) -> None:
     except (OSError, ValueError, AttributeError) as error:
         raise StudyError(f"{out}: cannot be used as the study's folder: {error}") from error
     files.write_json(identity, {"study": study.name})
-
-
-def _table(cohort: Cohort, groupings: dict[str, NDArray[np.str_]], options: StudyOptions) -> Table:
-    clusters, cluster = np.unique(cohort.group, return_inverse=True)
-    return Table(
-        classes=cohort.classes,
-        malignant=cohort.malignant,
-        y=cohort.y,
-        lesion=cohort.lesion,
-        cluster=cluster.reshape(-1),
-        weights=lesion_weights(clusters, options.draws, bootstrap_key(options.seed)),
-        groupings=groupings,
-    )
-
-
-def bootstrap_key(seed: int) -> bytes:
-    """Give the key of the resamples' weights."""
-    return _KEY + str(seed).encode()
 
 
 def _path(out: Path, fit: Fit, about: str) -> Path:
