@@ -51,3 +51,7 @@ class SourceError(DermafedError):
 
 class StudyError(DermafedError):
     """A study cannot be made of this cohort, or its folder is another study's."""
+
+
+class LeakageError(DermafedError):
+    """The split lets a lesion be in training and in testing."""

@@ -1,29 +1,23 @@
-"""``dermafed data``: fetch, check or draw a cohort."""
+"""``dermafed data``: fetch, audit or draw a cohort."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from common.backbones import get_backbone
-from common.cohort import Cohort, load_cohort
+from common.cohort import load_cohort
 from common.console import messages, output, progress_bar, say
-from common.errors import ImageError
-from common.features import cores
-from common.options import SplitSeed
-from common.split import Split, split_groups
+from common.errors import OutputError
+from common.options import Overwrite, SplitSeed
 
 app = typer.Typer(
     name="data",
     add_completion=False,
     no_args_is_help=True,
-    help="Fetch, check or draw a cohort.",
+    help="Fetch, audit or draw a cohort.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -86,88 +80,71 @@ def synthetic(
 def check(
     cohort: Annotated[Path, typer.Argument(help="Cohort folder or manifest.")],
     split_seed: SplitSeed = 1,
+    split_file: Annotated[
+        Path | None,
+        typer.Option(help="Audit this split: a CSV with image_id and split (train, val, test)."),
+    ] = None,
     open_images: Annotated[bool, typer.Option(help="Decode every image.")] = True,
+    near_duplicates: Annotated[
+        bool, typer.Option(help="Compare images of different lesions.")
+    ] = True,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all findings to this file.")
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Read a cohort as a run would, decode every image, and show what is there.
+    """Audit a cohort and its split; a leak or an error ends with exit code 1.
+
+    Looks for lesions and near-duplicates on two sides of the split, damaged
+    images, sites that give the class away, empty cells, missing metadata.
+    It runs at the site, on its own images, and shows their ids.
 
     Example:
 
       dermafed data check path/to/HAM10000
+
+      dermafed data check path/to/HAM10000 --split-file runs/x/predictions.csv
+
+      dermafed data check path/to/HAM10000 --json audit.json
     """
-    table = load_cohort(cohort)
-    bad = _unreadable(table) if open_images else []
-    console = messages()
-    for problem in bad:
-        say(console, problem)
-    shown = output()
-    shown.print(_summary(table, split_seed))
-    for line in _remarks(table, split_seed):
-        say(shown, line)
-    if bad:
-        raise ImageError(f"{table.root}: {len(bad)} image(s) cannot be read, named above")
-
-
-def _unreadable(cohort: Cohort) -> list[str]:
-    transform = get_backbone("efficientnet_lite0").transform
-
-    def problem(path: Path) -> str:
-        try:
-            transform.pixels(path.read_bytes(), path)
-        except ImageError as error:
-            return str(error)
-        except OSError as error:
-            return f"{path}: {error.strerror}"
-        return ""
-
-    found = []
-    with progress_bar(messages(), "decoding") as bar, ThreadPoolExecutor(cores()) as workers:
-        for done, text in enumerate(workers.map(problem, cohort.path), start=1):
-            bar(done, len(cohort))
-            if text:
-                found.append(text)
-    return found
-
-
-def _summary(cohort: Cohort, split_seed: int) -> Table:
-    table = Table(title=Text(cohort.name), title_justify="left")
-    table.add_column("site", no_wrap=True)
-    split = split_groups(split_seed, cohort.group)
-    parts = [part.value for part in Split]
-    for name in ("images", "lesions", *cohort.classes, *parts):
-        table.add_column(name, justify="right")
-
-    def row(name: Text, member: np.ndarray) -> None:
-        classes = np.bincount(cohort.y[member], minlength=len(cohort.classes))
-        counts = [
-            int(member.sum()),
-            len(set(cohort.lesion[member].tolist())),
-            *classes.tolist(),
-            *(int((split[member] == part).sum()) for part in parts),
-        ]
-        table.add_row(name, *(f"{count:,}" for count in counts))
-
-    for site in cohort.sites:
-        row(Text(site), cohort.site == site)
-    table.add_section()
-    row(Text("all"), np.ones(len(cohort), dtype=np.bool_))
-    return table
-
-
-def _remarks(cohort: Cohort, split_seed: int) -> list[str]:
-    remarks = []
-    if not cohort.sites_known:
-        remarks.append("sites are unknown: the table has no site column; partition site needs one")
-    if not cohort.lesions_known:
-        remarks.append("lesions are unknown: each image counts as a lesion of its own")
-    train = split_groups(split_seed, cohort.group) == Split.TRAIN.value
-    remarks.extend(
-        f"site {site} has no training image with split seed {split_seed}"
-        for site in cohort.sites
-        if not train[cohort.site == site].any()
+    from client.audit.assignment import by_lesion, from_file
+    from client.audit.pictures import open_pictures
+    from client.audit.report import (
+        example_lines,
+        findings_table,
+        summary_table,
+        verdict_line,
+        write_json,
     )
-    joined = len(set(cohort.lesion.tolist())) - len(set(cohort.group.tolist()))
-    masks = sum(mask is not None for mask in cohort.mask)
-    missing = int(np.isnan(cohort.age).sum())
-    remarks.append(f"{joined} lesions joined to others by the list of duplicates")
-    remarks.append(f"masks for {masks:,} of {len(cohort):,} images; age missing for {missing:,}")
-    return remarks
+    from client.audit.run import audit, require_sound
+
+    if json_file is not None:
+        _check_json(json_file, overwrite=overwrite)
+    table = load_cohort(cohort)
+    split = from_file(table, split_file) if split_file else by_lesion(table, split_seed)
+    console = messages()
+    pictures = None
+    if open_images:
+        with progress_bar(console, "decoding") as bar:
+            pictures = open_pictures(table, likeness=near_duplicates, progress=bar)
+        for problem in pictures.problem:
+            say(console, problem)
+    input_size = get_backbone("efficientnet_lite0").transform.size
+    with progress_bar(console, "comparing") as bar:
+        findings = audit(table, split, pictures, input_size=input_size, progress=bar)
+    shown = output()
+    shown.print(summary_table(table, split))
+    shown.print(findings_table(findings))
+    for line in example_lines(findings):
+        say(shown, line)
+    say(shown, verdict_line(split, findings))
+    if json_file is not None:
+        write_json(json_file, table, split, findings)
+    require_sound(table, split, findings)
+
+
+def _check_json(path: Path, *, overwrite: bool) -> None:
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file with --json")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; choose another --json or give --overwrite")

@@ -1,0 +1,1 @@
+"""The audit of a cohort and its split: one kind of check a file."""
