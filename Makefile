@@ -4,10 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint benchmarks benchmark-learners clean
+COHORT ?=
+STUDIES := leave-one-site-out cross-site heterogeneity fairness learning-curve
+
+.PHONY: demo studies test test-slow lint benchmarks benchmark-learners clean
 
 demo: $(READY)  ## four hospitals, one exact head, on the embedded synthetic cohort
 	$(BIN)/dermafed simulate --out runs/demo --overwrite
+
+studies: $(READY)  ## every study and its report: make studies COHORT=path/to/HAM10000, or the embedded cohort
+	for study in $(STUDIES); do \
+		$(BIN)/dermafed study $$study $(if $(COHORT),"$(COHORT)") --out runs/studies/$$study && \
+		$(BIN)/dermafed report runs/studies/$$study --overwrite || exit 1; done
 
 test: $(READY)  ## the default tests, under ten minutes
 	$(BIN)/pytest
