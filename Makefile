@@ -32,6 +32,7 @@ benchmarks: $(READY)  ## speed against named references, written to benchmarks/r
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.simulation_overhead
 	$(BIN)/python -m benchmarks.server_sum
+	$(BIN)/python -m benchmarks.coverage
 
 benchmark-learners: $(READY)  ## every learner on real features: make benchmark-learners COHORT=path/to/HAM10000
 	$(BIN)/python -m benchmarks.learners "$(COHORT)"

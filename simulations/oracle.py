@@ -127,7 +127,7 @@ def _lda(task: _Task) -> Any:  # noqa: ANN401
     means = np.array([task.z[task.y == label].mean(axis=0) for label in classes])
     root = np.sqrt(task.balanced) if uniform else np.ones(len(task.y))
     centred = (task.z - means[np.searchsorted(classes, task.y)]) * root[:, None]
-    known = _Known(LedoitWolf(assume_centered=True).fit(centred).covariance_)
+    known = _Known(LedoitWolf(assume_centered=True, store_precision=False).fit(centred).covariance_)
     lda = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=known, priors=priors)
     return _both_rows(lda.fit(task.z, task.y))
 

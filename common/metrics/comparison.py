@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from common.metrics.interval import LEVEL, Interval, make_interval
+from common.metrics.interval import LEVEL, Interval, make_interval, two_sided_p
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -25,7 +24,7 @@ class Difference:
     simultaneous : Interval
         At a level such that all groups' intervals hold together at 95% (Bonferroni).
     p : float or None
-        Two-sided, of the bootstrap, for this group taken alone.
+        Two-sided, from the same draws, for this group taken alone.
     p_corrected : float or None
         Corrected for the number of groups (Holm, Scandinavian Journal of Statistics 6, 1979).
     """
@@ -59,7 +58,7 @@ def compare(
     """
     groups = [name for name in a if name in b]
     differences = {name: a[name] - b[name] for name in groups}
-    p = {name: _two_sided(values) for name, values in differences.items()}
+    p = {name: two_sided_p(values) for name, values in differences.items()}
     corrected = _holm({name: value for name, value in p.items() if value is not None})
     known = max(1, len(corrected))
     return {
@@ -71,19 +70,6 @@ def compare(
         )
         for name, values in differences.items()
     }
-
-
-def _two_sided(values: NDArray[np.float64]) -> float | None:
-    """Give the share of resamples on the other side of zero, doubled.
-
-    Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 4.4: with one added
-    above and below, so that it is never zero.
-    """
-    draws = values[1:][np.isfinite(values[1:])]
-    if not np.isfinite(values[0]) or make_interval(values).low is None:
-        return None
-    sides = ((draws <= 0).sum(), (draws >= 0).sum())
-    return min(1.0, 2.0 * (float(min(sides)) + 1.0) / (len(draws) + 1.0))
 
 
 def _holm(p: Mapping[str, float]) -> dict[str, float]:

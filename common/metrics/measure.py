@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SPECIFICITY = 0.95
 # Resamples at a time: what is computed in between then takes tens of megabytes.
-_CHUNK = 24
+_CHUNK = 32
 # Means over classes, by the metric of a class that they are of.
 _MEANS = {
     "balanced_accuracy": "sensitivity",

@@ -32,8 +32,8 @@ def auc(histogram: Histogram) -> NDArray[np.float64]:
         NaN where one kind has no image.
     """
     others, own = histogram.counts[:, 0], histogram.counts[:, 1]
-    won = np.einsum("rb,rb->r", own, histogram.up_to[:, 0])
-    won -= np.einsum("rb,rb->r", own, others) / 2
+    won = np.einsum("rb,rb->r", own, histogram.others_below)
+    won += np.einsum("rb,rb->r", own, others) / 2
     return _over_pairs(won, histogram)
 
 
@@ -58,12 +58,16 @@ def sensitivity_at(histogram: Histogram, specificity: float) -> NDArray[np.float
     ndarray of float64, shape (r,)
         A point of the ROC curve itself, not interpolated; NaN where one kind has no image.
     """
-    # Weight from each bin on, that is, called positive with the threshold at this bin.
-    called, total = histogram.from_on, histogram.total
-    allowed = (1.0 - specificity) * total[:, 0]
-    # Counts are whole numbers, the product is not quite: 0.05 of 20 must allow 1.
-    within = called[:, 0] <= allowed[:, None] * (1.0 + 1e-12)
-    best = np.where(within, called[:, 1], 0.0).max(axis=1, initial=0.0)
+    total, rows = histogram.total, np.arange(len(histogram.total))
+    if not len(histogram.values):
+        return np.full(len(total), np.nan)
+    # Counts are whole numbers, the product is not quite: 0.95 of 20 must ask for 19.
+    needed = specificity * total[:, 0] * (1.0 - 1e-12)
+    within = histogram.others_below >= needed[:, None]
+    # The lowest such threshold finds most; with none, nothing can be called positive.
+    at = within.argmax(axis=1)
+    own = histogram.counts[rows, 1, at] + total[:, 1] - histogram.up_to[rows, 1, at]
+    best = np.where(within[rows, at], own, 0.0)
     # Without others no threshold says anything.
     return divide(best, np.where(total[:, 0] > 0, total[:, 1], 0.0))
 

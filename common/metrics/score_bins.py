@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 # Equal width from 1/32 to 31/32; outside, by the logarithm of the distance to the end, coarser
 # the nearer the end is.
 _TAIL = 5.0
-_MIDDLE, _PER_OCTAVE, _BEND = 1024, 256.0, 8.0
-_DEEPEST = 100.0
+# Divided by 32, for the tails, and by 15: no bin lies across two of the reliability curve's.
+_MIDDLE, _PER_OCTAVE, _BEND = 960, 128.0, 4.0
+# Of float64, down to its least normal number: a softmax of large scores gets there.
+_DEEPEST = 1022.0
 _LOW_BINS = int(_PER_OCTAVE * np.log2(1.0 + (_DEEPEST - _TAIL) / _BEND)) + 1
 # Between 1 and the float64 next to it lie 53 octaves.
 _HIGH_BINS = int(_PER_OCTAVE * np.log2(1.0 + (53.0 - _TAIL) / _BEND)) + 2

@@ -64,5 +64,5 @@ def area_under_risk(histogram: Histogram) -> NDArray[np.float64]:
 
 def _from_the_surest(histogram: Histogram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give the wrong and all images from the highest confidence down, shape (r, bins) each."""
-    counts = histogram.from_on[:, :, ::-1]
+    counts = np.cumsum(histogram.counts[:, :, ::-1], axis=2)
     return counts[:, 0], counts.sum(axis=1)

@@ -43,9 +43,9 @@ class Histogram:
         return np.cumsum(self.counts, axis=2)
 
     @cached_property
-    def from_on(self) -> NDArray[np.float64]:
-        """Weight in each bin and all above it, shape (r, 2, bins)."""
-        return self.total[:, :, None] - self.up_to + self.counts
+    def others_below(self) -> NDArray[np.float64]:
+        """Weight of the first kind in all lower bins, shape (r, bins)."""
+        return self.up_to[:, 0] - self.counts[:, 0]
 
 
 @dataclass(frozen=True)
@@ -91,32 +91,31 @@ def image_statistics(
         How often each image counts, from `lesion_weights`.
     """
     n, k = probabilities.shape
-    weight = weights.astype(np.float64)
     cells = np.zeros((n, k * k))
     cells[np.arange(n), y * k + predicted] = 1.0
     confidence = probabilities[np.arange(n), predicted]
     return Statistics(
-        confusion=(weight @ cells).reshape(-1, k, k),
-        scores=tuple(_histogram(probabilities[:, c], y == c, weight) for c in range(k)),
+        confusion=(weights.astype(np.float64) @ cells).reshape(-1, k, k),
+        scores=tuple(_histogram(probabilities[:, c], y == c, weights) for c in range(k)),
         malignant=(
-            _histogram(probabilities[:, malignant].sum(axis=1), malignant[y], weight)
+            _histogram(probabilities[:, malignant].sum(axis=1), malignant[y], weights)
             if malignant.any()
             else None
         ),
-        confidence=_histogram(confidence, y == predicted, weight),
+        confidence=_histogram(confidence, y == predicted, weights),
     )
 
 
 def _histogram(
-    score: NDArray[np.float64], own: NDArray[np.bool_], weight: NDArray[np.float64]
+    score: NDArray[np.float64], own: NDArray[np.bool_], weights: NDArray[np.uint8]
 ) -> Histogram:
     """Count with a bin for each value that occurs."""
     values, starts = np.unique(np.sort(score), return_index=True)
     if not len(values):
-        return Histogram(values, np.zeros((len(weight), 2, 0)))
+        return Histogram(values, np.zeros((len(weights), 2, 0)))
     order = np.argsort(score, kind="stable")
-    ordered, kind = weight[:, order], own[order]
-    counts = np.empty((len(weight), 2, len(score)))
+    ordered, kind = weights[:, order], own[order]
+    counts = np.empty((len(weights), 2, len(score)))
     np.multiply(ordered, ~kind, out=counts[:, 0])
     np.multiply(ordered, kind, out=counts[:, 1])
     if len(values) < len(score):

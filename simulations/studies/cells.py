@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.cohort import UNKNOWN
 from common.metrics import Measured, average, describe, make_interval, measure
-from common.metrics.fairness import equalised_odds_difference, spread
+from common.metrics.fairness import spread
+from common.metrics.spread_interval import odds_interval, spread_intervals
 from simulations.studies.groups import CLIENT
 from simulations.studies.image_table import ImageTable
 from simulations.studies.series import Repetition, Series
@@ -22,6 +24,8 @@ Json = dict[str, Any]
 # Metrics by which groups and models are compared with each other.
 COMPARED = ("balanced_accuracy", "macro_auc", "malignant_auc", "malignant_sensitivity")
 EQUALISED_ODDS = "equalised_odds"
+# A group of fewer lesions differs from others by chance: it is shown, and compared with none.
+FEWEST_LESIONS = 10
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,21 @@ def evaluate(series: Series, table: ImageTable, by: Sequence[str]) -> Evaluated:
     cells, fairness, draws = [], [], {}
     for grouping in by:
         values: dict[str, dict[str, NDArray[np.float64]]] = {}
+        aside: list[str] = []
         for group in _groups(series, table, grouping):
             parts = [_only(part, table, grouping, group) for part in series.repetitions]
             measured = [_measure(part, table) for part in parts]
             mean = average(measured)
             values[group] = mean.values()
             cells.append(_cell(series, grouping, group, parts, measured, mean, table))
+            few = cells[-1]["lesions"] < FEWEST_LESIONS
+            if few or group == UNKNOWN:
+                aside.append(group)
         for metric in COMPARED:
             known = {group: found[metric] for group, found in values.items() if metric in found}
             draws[grouping, metric] = known
-        fairness += _fairness(series, grouping, values)
+        compared = {group: one for group, one in values.items() if group not in aside}
+        fairness += _fairness(series, grouping, compared, aside)
     return Evaluated(cells, fairness, draws)
 
 
@@ -144,9 +153,12 @@ def _cell(
 
 
 def _fairness(
-    series: Series, grouping: str, values: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    series: Series,
+    grouping: str,
+    values: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    aside: Sequence[str],
 ) -> list[Json]:
-    """Compare the groups of a grouping; nothing where there is one group."""
+    """Compare the groups of a grouping, save those put aside; nothing where there is one group."""
     about = {
         "learner": series.learner,
         "model": series.model,
@@ -156,33 +168,35 @@ def _fairness(
     found: list[Json] = []
     for metric in (*COMPARED, "calibration_error"):
         known = {group: one[metric] for group, one in values.items() if metric in one}
-        compared = spread(known, higher_is_better=describe(metric).higher_is_better)
-        if compared is None:
+        higher = describe(metric).higher_is_better
+        compared = spread(known, higher_is_better=higher)
+        intervals = spread_intervals(known, higher_is_better=higher)
+        if compared is None or intervals is None:
             continue
         entry: Json = {
             **about,
             "metric": metric,
             "worst_group": compared.worst_group,
             "groups": list(compared.groups),
-            "masked": sorted(set(values) - set(compared.groups)),
+            "masked": sorted({*aside, *values} - set(compared.groups)),
         }
         for name in ("worst", "gap", "ratio", "deviation"):
-            entry[name] = make_interval(getattr(compared, name)).as_list()
+            entry[name] = getattr(intervals, name).as_list()
         found.append(entry)
     rates = [
         {group: one[name] for group, one in values.items() if name in one}
         for name in ("malignant_sensitivity", "malignant_specificity")
     ]
-    odds = equalised_odds_difference(*rates)
+    odds = odds_interval(rates[0], rates[1])
     if odds is not None:
         both = [g for g in values if all(g in one and math.isfinite(one[g][0]) for one in rates)]
         found.append(
             {
                 **about,
                 "metric": EQUALISED_ODDS,
-                "difference": make_interval(odds).as_list(),
+                "difference": odds.as_list(),
                 "groups": both,
-                "masked": sorted(set(values) - set(both)),
+                "masked": sorted({*aside, *values} - set(both)),
             }
         )
     return found
