@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,15 +88,15 @@ def _disclosure(settings: RunSettings, node: UserConfig, *, simulated: bool) -> 
     return Disclosure(max(own, asked.minimum))
 
 
-def _own_key(node: UserConfig) -> bytes:
-    """Give the site's key, a new one each time if it has none of its own.
+def _own_key(node: UserConfig) -> bytes | None:
+    """Give the key in the site's configuration, if there is one.
 
     Sites that agree on a key, which the coordinator must not know, resample a lesion that both
     have alike.
     """
     key = node.get("resample-key")
     if key is None:
-        return secrets.token_bytes(16)
+        return None
     if not isinstance(key, str) or len(key) < _KEY_LENGTH:
         raise SettingsError(
             f"node configuration resample-key: give {_KEY_LENGTH} characters or more"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,6 @@ from common.errors import CohortError
 from common.feature_cache import FeatureCache
 from common.features import Progress, extract, no_progress
 from common.learners.base import SiteData
-from common.metrics import seed_key
 from common.site_info import SiteInfo
 from common.split import Split, fold_groups, split_groups
 
@@ -73,7 +73,7 @@ class Site:
     fold: NDArray[np.intp] | None
     kept: NDArray[np.bool_]
     disclosure: Disclosure
-    resample_key: bytes
+    resample_key: bytes = field(repr=False)
     lesions: int
     unreadable: tuple[str, ...]
 
@@ -126,7 +126,7 @@ def open_site(
     split_seed: int,
     folds: int = 0,
     disclosure: Disclosure = EXACT,
-    resample_key: bytes = seed_key(0),
+    resample_key: bytes | None = None,
     skip_unreadable: bool = False,
     threads: int | None = None,
     progress: Progress = no_progress,
@@ -149,8 +149,8 @@ def open_site(
         Folds that the learner chooses by; 0 for none.
     disclosure : Disclosure
         What the site withholds.
-    resample_key : bytes
-        As `Site`.
+    resample_key : bytes or None
+        As `Site`; None for one made of the site's features, which nobody else has.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def make_site(
     split_seed: int,
     folds: int = 0,
     disclosure: Disclosure = EXACT,
-    resample_key: bytes = seed_key(0),
+    resample_key: bytes | None = None,
     unreadable: tuple[str, ...] = (),
 ) -> Site:
     """Make a site of features that are at hand.
@@ -230,10 +230,15 @@ def make_site(
         fold=fold,
         kept=disclosed,
         disclosure=disclosure,
-        resample_key=resample_key,
+        resample_key=_own_key(x) if resample_key is None else resample_key,
         lesions=len(set(cohort.lesion[rows][disclosed].tolist())),
         unreadable=unreadable,
     )
+
+
+def _own_key(x: NDArray[np.float32]) -> bytes:
+    """Make a key of features: new draws for each message would add up to more than one's tell."""
+    return blake2b(x.tobytes(), digest_size=16).digest()
 
 
 def _disclosed(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Metrics of predictions, which withheld cells of the confusion matrix can leave open.
 _OF_A_CELL = ("specificity", "f1")
 _OF_ALL_CELLS = ("malignant_sensitivity", "malignant_specificity")
+# Metrics of confidences, which lack the images of withheld cells: mostly wrong predictions.
+_OF_CONFIDENCES = ("calibration_error", "area_under_risk")
 
 
 def metrics_of_sums(
@@ -40,7 +42,8 @@ def metrics_of_sums(
     dict
         As `metrics_of_confusion`, with ``metrics``, each ``[value, low, high]`` by the names of
         `common.metrics.CATALOGUE`, and ``auc_error``, by how much each class's AUC may be off
-        because its scores are counted in bins. A metric that withheld cells leave open is None.
+        because its scores are counted in bins; a guarded site, which moves scores to the mean of
+        their neighbours, may move it further. A metric that withheld cells leave open is None.
     """
     arrays = sums.arrays
     support = arrays["scores"][:, 1].sum(axis=1)
@@ -111,7 +114,7 @@ def _known(measured: Measured, withheld: NDArray[np.int64]) -> dict[str, NDArray
     overall = dict(measured.overall)
     if diagonal.any():
         overall["accuracy"] = np.full_like(overall["accuracy"], np.nan)
-    for name in _OF_ALL_CELLS:
+    for name in (*_OF_ALL_CELLS, *_OF_CONFIDENCES):
         if name in overall and hidden.any():
             overall[name] = np.full_like(overall[name], np.nan)
     return Measured(

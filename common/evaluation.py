@@ -111,6 +111,24 @@ def _check_drawn(arrays: Mapping[str, NDArray[np.int64]]) -> None:
         data = arrays[name] if name == "confusion" else coarsen(arrays[name])
         if (arrays[f"drawn_{name}"] > MOST_COPIES * data.astype(np.float64)).any():
             raise ContributionError(f"drawn_{name}: counts images that {name} does not hold")
+    _check_ties(arrays)
+
+
+def _check_ties(arrays: Mapping[str, NDArray[np.int64]]) -> None:
+    """Refuse resamples of which two histograms or matrices do not count the same images."""
+    confusion, confidence = arrays["drawn_confusion"], arrays["drawn_confidence"].sum(axis=2)
+    own = arrays["drawn_scores"][:, :, 1].sum(axis=2)
+    kept, total = confusion.sum(axis=2), own.sum(axis=1)
+    hides = (arrays["withheld"] == 1).any(axis=1)
+    if (arrays["drawn_scores"].sum(axis=(2, 3)) != total[:, None]).any():
+        raise ContributionError("drawn_scores: two classes do not count the same images")
+    if (kept > own).any() or (kept < own)[:, ~hides].any():
+        raise ContributionError("drawn_confusion: does not count the images of drawn_scores")
+    right = np.trace(confusion, axis1=1, axis2=2)
+    if (confidence[:, 1] != right).any() or (confidence.sum(axis=1) != kept.sum(axis=1)).any():
+        raise ContributionError("drawn_confidence: does not count those of drawn_confusion")
+    if "drawn_malignant" in arrays and (arrays["drawn_malignant"].sum(axis=(1, 2)) != total).any():
+        raise ContributionError("drawn_malignant: does not count the images of drawn_scores")
 
 
 def coarsen(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from common.disclosure import DEFAULT_MINIMUM
 from common.errors import SettingsError
 
+MOST_DRAWS = 200
+
 
 def _kebab(name: str) -> str:
     return name.replace("_", "-")
@@ -63,7 +65,8 @@ class RunSettings(BaseModel):
     minimum_count : int
         Fewest images that a statistic of a guarded site may be over; a site may ask for more.
     draws : int
-        Resamples of the sites' lesions behind each interval; 0 for no intervals.
+        Resamples of the sites' lesions behind each interval; 0 for no intervals, 200 at most,
+        since many more link each image's results with each other.
     """
 
     model_config = ConfigDict(
@@ -89,7 +92,7 @@ class RunSettings(BaseModel):
     without: str = ""
     disclosure: Literal["exact", "guarded"] = "exact"
     minimum_count: int = Field(DEFAULT_MINIMUM, ge=1)
-    draws: int = Field(200, ge=0, le=2000)
+    draws: int = Field(200, ge=0, le=MOST_DRAWS)
 
     @classmethod
     def from_run_config(cls, config: Mapping[str, object]) -> RunSettings:

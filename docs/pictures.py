@@ -1,4 +1,4 @@
-"""Draw the README's pictures from two runs: ``python docs/pictures.py DEMO HAM10000``."""
+"""Draw the README's pictures: ``python docs/pictures.py DEMO LEAVE_ONE_SITE_OUT``."""
 
 from __future__ import annotations
 
@@ -16,40 +16,51 @@ from simulations.table import show_result
 mpl.use("Agg")
 
 _HERE = Path(__file__).parent
+# Name, learner where it is not the study's first, model, condition, colour and marker.
+_TRAVEL = (
+    ("centre left out", "", "federated", "site left out", "#0072B2", "o"),
+    ("centre takes part", "", "federated", "site takes part", "#009E73", "s"),
+    ("centre alone", "", "local", "site left out", "#E69F00", "^"),
+    ("no image: age, sex, localisation", "baseline", "shortcut", "site left out", "#000000", "D"),
+)
 
 
 def terminal(run: Path, out: Path) -> None:
     """Draw what a simulation prints, as an SVG of a terminal."""
-    console = Console(record=True, width=100, file=io.StringIO())
+    console = Console(record=True, width=110, file=io.StringIO())
     show_result(console, _read(run), Path("runs/demo"))
     console.save_svg(str(out), title="make demo")
 
 
-def by_site(run: Path, out: Path) -> None:
-    """Draw balanced accuracy and AUC by site, with the pooled oracle's over all sites."""
+def travel(study: Path, out: Path) -> None:
+    """Draw balanced accuracy at each centre: left out of training, taking part, and baselines."""
     from matplotlib import pyplot as plt
 
-    result = _read(run)
-    groups = {**result["test"]["sites"], "all sites": result["test"]["pooled"]}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
-    for axis, key, title in zip(
-        axes, ("balanced_accuracy", "macro_auc"), ("balanced accuracy", "mean one-vs-rest AUC"),
-        strict=True,
-    ):  # fmt: skip
-        names = [f"{name} (n={metrics['n']})" for name, metrics in groups.items()]
-        values = [metrics[key] for metrics in groups.values()]
-        bars = axis.barh(names, values, color=["#4C78A8"] * (len(names) - 1) + ["#2B2B2B"])
-        axis.bar_label(bars, fmt="%.3f", label_type="center", color="white")
-        oracle = result["oracle"]["pooled"][key]
-        axis.axvline(oracle, color="#E45756", linestyle="--")
-        label = f"dashed: pooled oracle over all sites, {oracle:.3f}"
-        axis.set(xlim=(0, 1), title=title, xlabel=label)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].invert_yaxis()
-    figure.suptitle(
-        f"Federated ridge head, {result['cohort']['name']}, "
-        f"split seed {result['config']['split_seed']}, test images by acquisition site"
-    )
+    result = _read(study)
+    learner, metric = result["settings"]["learners"][0], "balanced_accuracy"
+    cells = {
+        (cell["learner"], cell["model"], cell["condition"], cell["group"]): cell
+        for cell in result["cells"]
+    }
+    groups = [*result["cohort"]["sites"], "all"]
+    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
+    for index, (name, of, model, condition, colour, marker) in enumerate(_TRAVEL):
+        for row, group in enumerate(groups):
+            cell = cells[of or learner, model, condition, group]
+            value, low, high = cell["metrics"][metric]
+            axis.errorbar(
+                value, row + (index - 2) * 0.14, xerr=[[value - low], [high - value]],
+                color=colour, marker=marker, linestyle="none", label=name if row == 0 else None,
+            )  # fmt: skip
+    lesions = [cells[learner, "federated", "site left out", g]["lesions"] for g in groups]
+    names = [f"{g} ({n:,} lesions)" for g, n in zip(groups, lesions, strict=True)]
+    axis.set_yticks(range(len(groups)), names)
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 1), xlabel="balanced accuracy, 95% intervals over lesions")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, loc="center right")
+    seeds = len(result["settings"]["split_seeds"])
+    axis.set_title(f"{learner} head, {result['cohort']['name']}, mean of {seeds} splits by lesion")
     figure.savefig(out, dpi=120)
 
 
@@ -58,10 +69,10 @@ def _read(run: Path) -> dict[str, Any]:
     return result
 
 
-def main(demo: Path, ham10000: Path) -> None:
+def main(demo: Path, study: Path) -> None:
     """Draw both."""
     terminal(demo, _HERE / "demo.svg")
-    by_site(ham10000, _HERE / "ham10000.png")
+    travel(study, _HERE / "travel.png")
 
 
 if __name__ == "__main__":

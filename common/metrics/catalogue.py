@@ -53,7 +53,7 @@ CATALOGUE: Mapping[str, Metric] = {
     ),
     "calibration_error": Metric(
         "calibration error",
-        "mean gap between confidence and accuracy, in 15 bins of equal width",
+        "mean gap between confidence and accuracy, in 15 bins; too high where images are few",
         higher_is_better=False,
     ),
     "brier_score": Metric(

@@ -76,6 +76,12 @@ def study(
     """
     if name not in STUDIES:
         raise StudyError(f"study {name!r} is unknown; choose one of: {', '.join(STUDIES)}")
+    for option, given, only in (
+        ("--partition", partition, "heterogeneity"),
+        ("--images-per-site", images_per_site, "learning-curve"),
+    ):
+        if given and name != only:
+            raise StudyError(f"{option} is for the study {only}; leave it out of {name}")
     console = messages()
     options = StudyOptions(
         cohort=cohort.resolve() if cohort is not None else Path(),

@@ -127,5 +127,5 @@ def load_result(path: Path) -> FitResult:
             predicted={n[2:]: a.astype(np.intp) for n, a in arrays.items() if n.startswith("y:")},
             about=about,
         )
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
         raise RunFolderError(f"{path}: damaged ({error}); delete it, it is made again") from error

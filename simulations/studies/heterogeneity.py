@@ -41,7 +41,8 @@ def partition_of(spec: str) -> tuple[str, bool]:
     try:
         parse_partition(partition)
     except PartitionError as error:
-        raise PartitionError(f"{error}; or look:N") from error
+        given = f"partition {spec!r}, that is " if looks else ""
+        raise PartitionError(f"{given}{error}; or look:N") from error
     return partition, looks
 
 

@@ -17,6 +17,7 @@ from client.node import learner_folds
 from client.site import Site, make_site
 from common.errors import StudyError
 from common.evaluation import class_probabilities
+from common.learners import read_settings
 from common.learners.adaptation import adapt
 from common.learners.base import SiteData
 from common.learners.settings import parse_assignments
@@ -128,10 +129,10 @@ def federate_sites(bench: Bench, sites: tuple[str, ...]) -> tuple[Model, Cost, d
 def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
     """Give the run's settings; few images have fewer principal components than are asked for."""
     learner, _, text = bench.fit.learner.partition(" ")
-    assignments = parse_assignments(text)
-    if "pca" in assignments:
+    assignments, asked = parse_assignments(text), read_settings(learner, text).pca
+    if asked:
         train = bench.x[bench.rows(Split.TRAIN, sites)].astype(np.float64)
-        assignments["pca"] = str(min(int(assignments["pca"]), _directions(train)))
+        assignments["pca"] = str(min(asked, _directions(train)))
     return RunSettings(
         learner=learner,
         learner_settings=" ".join(f"{key}={value}" for key, value in assignments.items()),
@@ -148,8 +149,7 @@ def _directions(x: NDArray[np.float64]) -> int:
         return int(x.shape[1])
     z = StandardScaler().fit_transform(x)
     variance = np.linalg.eigvalsh(z @ z.T)
-    directions = int(np.count_nonzero(variance > _FLAT * variance[-1]))
-    return max(1, min(len(x) - 1, directions))
+    return max(1, min(len(x) - 1, int((variance > _FLAT * variance[-1]).sum())))
 
 
 def _site(bench: Bench, name: str, settings: RunSettings) -> Site:
@@ -169,8 +169,24 @@ def _predict(bench: Bench, model: Model, rows: NDArray[np.intp]) -> NDArray[np.f
     return class_probabilities(model.head(), bench.lab.cohort.classes, bench.x[rows])
 
 
+def _only_class(bench: Bench, site: str) -> int | None:
+    """Name the class of all of a site's training images; None where there are several."""
+    seen = np.unique(bench.lab.cohort.y[bench.rows(Split.TRAIN, (site,))])
+    if len(seen) == 0:
+        raise StudyError(
+            f"site {site}: no training image with split seed {bench.fit.split_seed} in partition "
+            f"{bench.fit.partition}, so no model of it alone; give fewer sites or more images"
+        )
+    return int(seen[0]) if len(seen) == 1 else None
+
+
 def _federated(work: Work) -> Prediction:
-    p = _predict(work.bench, work.federated(), work.test)
+    bench, test = work.bench, work.test
+    only = _only_class(bench, bench.trains[0]) if len(bench.trains) == 1 else None
+    if only is None:
+        p = _predict(bench, work.federated(), test)
+    else:
+        p = np.tile(np.eye(len(bench.lab.cohort.classes))[only], (len(test), 1))
     return Prediction(p, p.argmax(axis=1), work.cost)
 
 
@@ -189,18 +205,12 @@ def _pooled(work: Work) -> Prediction:
 def _local(work: Work) -> Prediction:
     """Predict each site's test images by what its own training images alone teach."""
     bench, test = work.bench, work.test
-    cohort = bench.lab.cohort
-    p, cost = np.zeros((len(test), len(cohort.classes))), Cost()
+    p, cost = np.zeros((len(test), len(bench.lab.cohort.classes))), Cost()
     for name in bench.tests:
         own = bench.client[test] == name
-        seen = np.unique(cohort.y[bench.rows(Split.TRAIN, (name,))])
-        if len(seen) == 0:
-            raise StudyError(
-                f"site {name}: has no training image with split seed {bench.fit.split_seed} in "
-                f"partition {bench.fit.partition}, so there is no local model; give fewer sites"
-            )
-        if len(seen) == 1:
-            p[own, seen[0]] = 1.0
+        only = _only_class(bench, name)
+        if only is not None:
+            p[own, only] = 1.0
             continue
         model, one, _ = federate_sites(bench, (name,))
         p[own] = _predict(bench, model, test[own])
@@ -261,9 +271,8 @@ def run_fit(bench: Bench) -> FitResult:
     """
     work = Work(bench)
     found = {name: MODELS[name](work) for name in bench.fit.models}
-    differ = None
-    if {"federated", "pooled"} <= found.keys():
-        differ = int((found["federated"].predicted != found["pooled"].predicted).sum())
+    both = [found[name].predicted for name in ("federated", "pooled") if name in found]
+    differ = int((both[0] != both[1]).sum()) if len(both) > 1 else None
     return FitResult(
         rows=work.test,
         client=bench.client[work.test],

@@ -117,15 +117,22 @@ def make_groupings(study: Study, cohort: Cohort, display: Display) -> dict[str, 
     return found
 
 
-def lab_identity(lab: Lab) -> str:
-    """Digest all that a fit's result depends on, besides the fit itself."""
-    digest = blake2b(lab.x.tobytes(), digest_size=16)
-    for name in sorted(lab.looks):
-        digest.update(lab.looks[name].tobytes())
+def lab_identities(lab: Lab) -> dict[str | None, str]:
+    """Digest all that a fit's result depends on, besides the fit itself.
+
+    Returns
+    -------
+    dict of str or None to str
+        By the partition whose looks a fit's features have; None for the images as they are.
+    """
+    table = blake2b(digest_size=16)
     cohort = lab.cohort
     columns = (cohort.image_id, cohort.y, cohort.site, cohort.group, cohort.sex)
     for column in (*columns, cohort.localisation, cohort.age):
-        digest.update("\n".join(map(str, column.tolist())).encode())
+        table.update("\n".join(map(str, column.tolist())).encode())
     versions = json.dumps([cohort.classes, lab.backbone.fingerprint, package_versions()])
-    digest.update(versions.encode())
-    return digest.hexdigest()
+    table.update(versions.encode())
+    return {
+        looks: blake2b(table.digest() + x.tobytes(), digest_size=16).hexdigest()
+        for looks, x in [(None, lab.x), *lab.looks.items()]
+    }

@@ -9,7 +9,8 @@ from typing import Any
 from common.backbones import get_backbone
 from common.cohort import Cohort
 from common.errors import StudyError
-from common.learners import read_settings
+from common.learners import make_learner
+from common.learners.base import Problem
 from simulations.studies.base import Plan
 
 
@@ -65,20 +66,25 @@ class StudyOptions:
         StudyError
             If seeds, draws or limits are out of bounds, or something stands twice.
         """
-        get_backbone(self.backbone)
+        backbone = get_backbone(self.backbone)
         for learner in self.learners:
             name, _, settings = learner.partition(" ")
-            read_settings(name, settings)
+            # The number of classes does not matter to any check.
+            make_learner(name, Problem(("a", "b"), backbone.dimension), settings)
         if not self.split_seeds or min(self.split_seeds) < 0:
             raise StudyError("--split-seed: give one or more whole numbers from 0")
         if self.draws < 0:
             raise StudyError("--draws: must be 0 (no intervals) or more")
         if self.images_per_site and min(self.images_per_site) < 1:
             raise StudyError("--images-per-site: must be 1 or more")
-        for option in ("learners", "split_seeds", "partitions", "images_per_site"):
-            values = getattr(self, option)
+        for option, values in (
+            ("--learner", self.learners),
+            ("--split-seed", self.split_seeds),
+            ("--partition", self.partitions),
+            ("--images-per-site", self.images_per_site),
+        ):
             if len(set(values)) != len(values):
-                raise StudyError(f"--{option.replace('_', '-')}: a value stands twice")
+                raise StudyError(f"{option}: a value stands twice; give it once")
 
     def plan(self, cohort: Cohort, learners: tuple[str, ...]) -> Plan:
         """Make the study's plan for a cohort; `learners` are its own choice.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.cohort import load_cohort
 from common.errors import StudyError
@@ -18,13 +18,10 @@ from simulations.studies.fit import Fit, FitResult, load_result
 from simulations.studies.image_table import ImageTable, make_image_table
 from simulations.studies.lab import Lab, make_bench
 from simulations.studies.models import run_fit
-from simulations.studies.open_lab import Display, lab_identity, make_groupings, open_lab
+from simulations.studies.open_lab import Display, lab_identities, make_groupings, open_lab
 from simulations.studies.options import StudyOptions
 from simulations.studies.series import Series, collect_series
 from simulations.studies.tasks import run_pieces
-
-if TYPE_CHECKING:
-    pass
 
 IDENTITY_FILE, FITS_FOLDER = "study.json", "fits"
 
@@ -65,8 +62,10 @@ def run_study(
     lab, notes = open_lab(cohort, options, fits, display)
     groupings = make_groupings(study, lab.cohort, display)
     seconds.lap("features")
-    about = lab_identity(lab)
-    done = {fit: _path(options.out, fit, about) for fit in fits}
+    about = lab_identities(lab)
+    done = {
+        fit: _path(options.out, fit, about[fit.partition if fit.looks else None]) for fit in fits
+    }
     left = [fit for fit, path in done.items() if not path.is_file()]
     if len(left) < len(fits):
         display.note(f"{len(fits) - len(left)} of {len(fits)} fits are done already")
@@ -156,7 +155,7 @@ def _claim(out: Path, study: Study) -> None:
             return
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise StudyError(f"{out}: is not a study's folder; choose another --out")
-        (out / FITS_FOLDER).mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, AttributeError) as error:
         raise StudyError(f"{out}: cannot be used as the study's folder: {error}") from error
     files.write_json(identity, {"study": study.name})

@@ -19,6 +19,7 @@ from client.site import Site
 from common.backbones import Backbone
 from common.disclosure import EXACT
 from common.feature_cache import FeatureCache, image_key
+from common.metrics import seed_key
 from common.split import Split
 from common.transform import Transform
 
@@ -69,15 +70,18 @@ def make_site(images: int, *, seed: int = 0, part: Split | None = None) -> Site:
     return Site(
         name="dias",
         classes=CLASSES,
+        malignant=("akiec", "bcc", "mel"),
         backbone=TINY,
         split_seed=1,
         rows=np.arange(images, dtype=np.intp),
         x=rng.normal(size=(images, TINY.dimension)).astype(np.float32),
         y=rng.integers(len(CLASSES), size=images).astype(np.intp),
+        group=np.array([f"HAM_{row:07d}" for row in range(images)]),
         split=(split if part is None else np.full(images, part.value)).astype("<U10"),
         fold=None,
         kept=np.ones(images, dtype=np.bool_),
         disclosure=EXACT,
+        resample_key=seed_key(0),
         lesions=images,
         unreadable=(),
     )

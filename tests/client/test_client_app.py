@@ -89,6 +89,7 @@ def test_a_site_joins_with_counts_and_identities_and_nothing_else(
         "validation": int((site.split == "validation").sum()),
         "test": int((site.split == "test").sum()),
         "classes": list(site.classes),
+        "malignant": ["akiec", "bcc", "mel"],
         "backbone": site.backbone.fingerprint,
         "split_seed": 1,
         "withheld": [""],

@@ -203,9 +203,16 @@ def test_an_evaluation_under_guard_shows_no_small_count(root: Path, asker_of: As
     # Nor can a row's total, which the scores give, be taken apart.
     lacking = true.sum(axis=1) - shown.sum(axis=1)
     assert not ((lacking > 0) & (lacking < MINIMUM)).any()
-    bins = sums["score_bins"]
-    assert np.array_equal(bins[:, 1].sum(axis=1), true.sum(axis=1))
-    assert not ((bins > 0) & (bins < MINIMUM)).any()
+    assert np.array_equal(sums["scores"][:, 1].sum(axis=1), true.sum(axis=1))
+    for name in ("scores", "malignant", "confidence"):
+        bins = sums[name]
+        assert not ((bins > 0) & (bins < MINIMUM)).any()
+    # The confidences' totals are those of the cells shown, so that they tell nothing more.
+    assert sums["confidence"].sum(axis=1).tolist() == [
+        shown.sum() - np.trace(shown),
+        np.trace(shown),
+    ]
+    assert not sums["drawn_confusion"][:, withheld].any()
 
 
 def test_a_site_of_small_classes_alone_has_nothing_to_say(root: Path, asker_of: AskerOf) -> None:

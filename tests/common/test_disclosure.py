@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections import Counter
 
 import numpy as np
@@ -12,19 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from scipy.special import softmax
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from common.disclosure import DEFAULT_MINIMUM, EXACT, GUARDED, Disclosure
-from common.errors import ContributionError, SettingsError
-from common.evaluation import (
-    SCORE_BINS,
-    check_evaluation,
-    evaluation_spec,
-    evaluation_sums,
-    metrics_of_confusion,
-)
-from common.learners.base import check_arrays
+from common.errors import SettingsError
 
 # Small counts beside large ones, and many empty cells.
 COUNTS = st.one_of(st.just(0), st.integers(1, 9), st.integers(10, 400))
@@ -182,6 +171,21 @@ def test_merged_bins_hold_enough_and_lose_no_image(counts: NDArray[np.int64], mi
 
 
 @given(counts=HISTOGRAMS, minimum=MINIMA)
+def test_each_bins_images_go_where_the_merged_histogram_has_them(
+    counts: NDArray[np.int64], minimum: int
+) -> None:
+    policy = Disclosure(minimum)
+    for bins, groups in zip(counts, policy.merge_bins(counts), strict=True):
+        target = policy.group_bins(bins)
+        moved = np.bincount(np.repeat(target, bins), minlength=len(bins))
+        # What holds too few in all cannot be merged: it is not to be shown.
+        np.testing.assert_array_equal(moved, groups if bins.sum() >= minimum else bins)
+        assert (np.diff(target[bins > 0]) >= 0).all()
+        empty = np.flatnonzero(bins == 0)
+        np.testing.assert_array_equal(target[empty], empty)
+
+
+@given(counts=HISTOGRAMS, minimum=MINIMA)
 def test_histograms_of_any_leading_shape_are_merged_alike(
     counts: NDArray[np.int64], minimum: int
 ) -> None:
@@ -200,89 +204,11 @@ def test_the_exact_policy_changes_nothing(
     assert not withheld.any()
     assert withheld.shape == confusion.shape
     np.testing.assert_array_equal(EXACT.merge_bins(counts), counts)
+    for row in counts:
+        np.testing.assert_array_equal(EXACT.group_bins(row), np.arange(len(row)))
 
 
-# Evaluations
-
-
-def _drawn(seed: int, n: int, sharpness: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    rng = np.random.default_rng(seed)
-    y = rng.choice(4, size=n, p=rng.dirichlet(np.full(4, 0.7))).astype(np.intp)
-    scores = rng.normal(size=(n, 4)) + np.eye(4)[y]
-    return y, softmax(sharpness * scores, axis=1)
-
-
-@settings(deadline=None, max_examples=150)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n=st.integers(1, 250),
-    sharpness=st.sampled_from([0.05, 1.0, 20.0]),
-    sites=st.integers(1, 3),
-    minimum=st.integers(1, 8),
-)
-def test_bounds_from_what_sites_show_contain_the_truth(
-    seed: int, n: int, sharpness: float, sites: int, minimum: int
-) -> None:
-    y, probabilities = _drawn(seed, n, sharpness)
-    policy, shown, rows = Disclosure(minimum), [], []
-    for of_site in np.array_split(np.arange(n), sites):
-        kept = of_site[policy.keep(y[of_site])]
-        sums = evaluation_sums(y[kept], probabilities[kept], policy)
-        check_arrays(sums.arrays, evaluation_spec(4), len(kept))
-        check_evaluation(sums)
-        bins = sums.arrays["score_bins"]
-        assert not ((bins > 0) & (bins < minimum)).any()
-        shown.append(sums.arrays)
-        rows.append(kept)
-    confusion, withheld, bins = (
-        np.sum([arrays[name] for arrays in shown], axis=0)
-        for name in ("confusion", "withheld", "score_bins")
-    )
-    support = bins[:, 1].sum(axis=1)
-    metrics = metrics_of_confusion(confusion, None, tuple("abcd"), support, withheld)
-
-    y, predicted = y[np.concatenate(rows)], probabilities[np.concatenate(rows)].argmax(axis=1)
-    np.testing.assert_array_equal(support, np.bincount(y, minlength=4))
-    assert metrics["n"] == len(y)
-    assert metrics["images_withheld"] == len(y) - confusion.sum()
-    if not len(y):
-        return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "y_pred contains classes not in y_true")
-        warnings.filterwarnings("ignore", "A single label was found")
-        balanced = balanced_accuracy_score(y, predicted)
-    truths = {"accuracy": accuracy_score(y, predicted), "balanced_accuracy": balanced}
-    for name, truth in truths.items():
-        low, high = metrics[f"{name}_bounds"]
-        assert -1e-12 <= low - 1e-12 <= truth <= high + 1e-12 <= 1 + 2e-12
-        if np.diag(withheld).any():
-            assert low < high
-            assert metrics[name] is None
-        else:
-            assert metrics[name] == low == high == pytest.approx(truth, abs=1e-12)
-
-
-def test_a_class_with_too_few_images_does_not_leave_the_site() -> None:
-    y = np.array([0] * 5 + [1] * 4, dtype=np.intp)
-    with pytest.raises(ContributionError, match="a class has fewer than 5 images; leave it out"):
-        evaluation_sums(y, np.full((9, 2), 0.5), GUARDED)
-    assert evaluation_sums(y[:5], np.full((5, 2), 0.5), GUARDED).count == 5
-
-
-@pytest.mark.parametrize("sharpness", [0.3, 1.0, 3.0])
-def test_histograms_bound_predictions_as_the_policy_says(sharpness: float) -> None:
-    y, probabilities = _drawn(5, 400, sharpness)
-    sums = evaluation_sums(y, probabilities)
-    own, right = sums.arrays["score_bins"][:, 1], np.diag(sums.arrays["confusion"])
-    assert (own[:, SCORE_BINS // 2 + 1 :].sum(axis=1) <= right).all()
-    assert (right <= own[:, SCORE_BINS // 4 :].sum(axis=1)).all()
-    # Of two classes, all that is predicted.
-    two = softmax(np.log(probabilities[:, :2]), axis=1)
-    sums = evaluation_sums(y % 2, two)
-    above = sums.arrays["score_bins"][..., SCORE_BINS // 2 :].sum(axis=2)
-    (into_first, first), (into_second, second) = above
-    expected = [[first, into_second], [into_first, second]]
-    np.testing.assert_array_equal(sums.arrays["confusion"], expected)
+# Parts of a count
 
 
 @given(

@@ -37,6 +37,11 @@ def test_settings_survive_a_run_configuration() -> None:
     assert RunSettings.from_run_config({}) == RunSettings()
 
 
+@pytest.mark.parametrize("draws", [0, 200])
+def test_a_run_may_ask_for_no_resample_or_two_thousand(draws: int) -> None:
+    assert RunSettings.from_run_config({"draws": draws}).draws == draws
+
+
 def test_a_whole_number_is_a_float() -> None:
     assert RunSettings.from_run_config({"deadline": 60}).deadline == 60.0
 
@@ -67,6 +72,10 @@ def test_a_whole_number_is_a_float() -> None:
         ("quorum", -1),
         ("sites", -1),
         ("minimum-count", 0),
+        ("draws", -1),
+        ("draws", 201),
+        ("draws", 2.5),
+        ("draws", True),
     ],
 )
 def test_a_wrong_setting_is_named(key: str, value: Any) -> None:

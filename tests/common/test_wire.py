@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ ARRAYS: dict[str, Any] = {
     "class_sum": np.array([[0.1, 0.2, 0.3], [-1.0, -2.0, np.pi]]),
     "class_count": np.array([3, 2]),
 }
-INFO = SiteInfo("rosendahl", 10, 7, 6, 1, 3, ("mel", "nv"), "f" * 64, 1)
+INFO = SiteInfo("rosendahl", 10, 7, 6, 1, 3, ("mel", "nv"), ("mel",), "f" * 64, 1)
 
 
 def _travel(content: RecordDict) -> RecordDict:
@@ -114,8 +115,10 @@ def test_a_state_without_arrays_arrives() -> None:
     assert state == State("moments", {})
 
 
-def test_what_a_site_tells_arrives() -> None:
-    assert wire.decode_site_info(_travel(wire.encode_site_info(INFO))) == INFO
+@pytest.mark.parametrize("malignant", [(), ("mel",), ("nv", "mel")])
+def test_what_a_site_tells_arrives(malignant: tuple[str, ...]) -> None:
+    info = replace(INFO, malignant=malignant)
+    assert wire.decode_site_info(_travel(wire.encode_site_info(info))) == info
 
 
 @pytest.mark.parametrize("name", SPEC)
@@ -366,6 +369,7 @@ _VALUES: Any = st.one_of(
 _VALUES_OF_INFO: dict[str, Any] = {
     **INFO.__dict__,
     "classes": list(INFO.classes),
+    "malignant": ["mel"],
     "withheld": ["train:mel", "test:nv:3"],
 }
 
@@ -388,6 +392,7 @@ def test_hostile_site_information_is_refused_or_within_bounds(changed: dict[str,
     assert sum(parts) == info.images >= info.lesions
     assert all(name.isprintable() and 0 < len(name) <= 200 for name in (info.site, *info.classes))
     assert type(info.split_seed) is int
+    assert set(info.malignant) <= set(info.classes)
 
 
 @pytest.mark.parametrize(
@@ -410,6 +415,12 @@ def test_hostile_site_information_is_refused_or_within_bounds(changed: dict[str,
         ({"classes": ["mel", "n\0v"]}, "control characters"),
         ({"classes": ["mel", ""]}, "name"),
         ({"classes": "mel"}, "name"),
+        ({"malignant": ["scc"]}, "malignant: names what is no class"),
+        ({"malignant": ["mel", "nv", "scc"]}, "malignant: names what is no class"),
+        ({"malignant": ["mel", ""]}, "name"),
+        ({"malignant": "mel"}, "list of names"),
+        ({"malignant": [1]}, "list of names|name"),
+        ({"malignant": ["mel\n"]}, "control characters"),
         ({"backbone": b"f"}, "name"),
         ({"patient": "Jane"}, "wrong fields"),
         ({"withheld": "train:mel"}, "list of names"),

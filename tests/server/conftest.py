@@ -24,6 +24,7 @@ from client.app import make_app
 from client.site import Site
 from common.backbones import Backbone
 from common.disclosure import EXACT, Disclosure
+from common.metrics import seed_key
 from common.settings import RunSettings
 from common.split import Split, fold_groups
 from common.transform import Transform
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLASSES = ("bcc", "mel", "nv")
+MALIGNANT = ("bcc", "mel")
 TINY = Backbone(
     name="tiny",
     dimension=8,
@@ -212,15 +214,18 @@ def make_site(name: str, images: int, seed: int, classes: int = len(CLASSES)) ->
     return Site(
         name=name,
         classes=CLASSES,
+        malignant=MALIGNANT,
         backbone=TINY,
         split_seed=1,
         rows=np.arange(images, dtype=np.intp),
         x=x.astype(np.float32),
         y=y.astype(np.intp),
+        group=np.array([f"{name}-{row}" for row in range(images)]),
         split=split.astype("<U10"),
         fold=None,
         kept=np.ones(images, dtype=np.bool_),
         disclosure=EXACT,
+        resample_key=seed_key(0),
         lesions=images,
         unreadable=(),
     )

@@ -19,7 +19,8 @@ from sklearn.preprocessing import StandardScaler
 
 from common import wire
 from common.errors import ContributionError, RoundError, RunFolderError, SettingsError
-from common.evaluation import SCORE_BINS
+from common.metrics import CATALOGUE, lesion_weights, make_interval, measure, seed_key
+from common.metrics.score_bins import score_bin
 from common.model import load_model
 from common.split import Split
 from server.app import app
@@ -78,7 +79,7 @@ def _predict(hospitals: Hospitals, x: NDArray[Any]) -> NDArray[np.float64]:
 def _binning_error(y: NDArray[np.intp], p: NDArray[np.float64]) -> float:
     """Bound the error of the mean AUC: half the share of pairs whose scores share a bin."""
     bounds = []
-    bins = np.floor(p * SCORE_BINS)
+    bins = score_bin(p)
     for label in np.unique(y):
         own, others = bins[y == label, label], bins[y != label, label]
         bounds.append(0.5 * np.mean(own[:, None] == others))
@@ -122,9 +123,14 @@ def test_the_result_has_the_documented_keys(hospitals: Hospitals, run: Run) -> N
     wanted = {
         *("n", "balanced_accuracy", "accuracy", "macro_auc", "classes_absent", "confusion"),
         *("balanced_accuracy_bounds", "accuracy_bounds", "images_withheld"),
+        *("metrics", "auc_error"),
     }
+    assert result["config"]["draws"] == 200
     for metrics in (result["test"]["pooled"], *result["test"]["sites"].values()):
         assert metrics.keys() == wanted
+        assert {name.partition(":")[0] for name in metrics["metrics"]} == CATALOGUE.keys()
+    for value, low, high in result["test"]["pooled"]["metrics"].values():
+        assert low <= value <= high
 
 
 def test_metrics_are_those_of_scikit_learn_on_the_pooled_predictions(
@@ -153,6 +159,31 @@ def test_metrics_are_those_of_scikit_learn_on_the_pooled_predictions(
         auc = np.mean([roc_auc_score(truth == c, probabilities[:, c]) for c in present])
         assert abs(metrics["macro_auc"] - auc) <= _binning_error(truth, probabilities) + 1e-12
     assert found["sites"]["rosendahl"]["classes_absent"] == ["nv"]
+
+
+def test_intervals_are_those_of_the_pooled_predictions_by_the_sites_key(
+    hospitals: Hospitals, run: Run
+) -> None:
+    found = _result(run(hospitals.grid(learner_settings=SETTINGS)))["test"]
+    key, sites = seed_key(0), sorted(hospitals.sites.values(), key=lambda site: site.name)
+    lesions = [site.group[site.split == Split.TEST.value] for site in sites]
+    x, y = hospitals.pooled(Split.TEST)
+    weights = lesion_weights(np.concatenate(lesions), 200, key)
+    p = _predict(hospitals, x)
+    exact = measure(y, p.argmax(axis=1), p, ("bcc", "mel", "nv"), ("bcc", "mel"), weights).values()
+    assert found["pooled"]["metrics"].keys() == exact.keys()
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "malignant_sensitivity"):
+        expected = make_interval(exact[name]).as_list()
+        assert found["pooled"]["metrics"][name] == pytest.approx(expected), name
+    for name in ("macro_auc", "malignant_auc", "brier_score"):
+        expected = make_interval(exact[name]).as_list()
+        assert found["pooled"]["metrics"][name] == pytest.approx(expected, abs=0.01), name
+
+
+def test_a_run_without_draws_has_values_and_no_interval(hospitals: Hospitals, run: Run) -> None:
+    found = _result(run(hospitals.grid(draws=0), draws=0))["test"]["pooled"]["metrics"]
+    assert all(low is None and high is None for _, low, high in found.values())
+    assert all(value is not None for value, _, _ in found.values())
 
 
 def test_the_model_loads_and_predicts_as_the_pooled_fit(hospitals: Hospitals, run: Run) -> None:

@@ -18,6 +18,7 @@ from common import wire
 from common.errors import ContributionError, RoundError
 from common.learners import make_learner
 from common.learners.base import Problem, State
+from common.settings import RunSettings
 from common.split import Split
 from server.sum_strategy import SumStrategy
 
@@ -313,6 +314,7 @@ def test_a_site_with_features_of_another_backbone_changes_nothing(
 _LAST = np.arange(45) == 44
 
 SEARCH = "folds=3 search=grid:0.01:1:3"
+DRAWS = RunSettings().draws
 
 # The learner, its settings, the stage, the forgery, and why it is refused.
 OTHER_STAGES: list[tuple[str, str, str, Forge, str]] = [
@@ -406,17 +408,31 @@ def test_a_forgery_at_any_stage_of_any_learner_is_named_and_leaves_no_trace(
         _array("confusion", lambda a: a + 1),
         _array("confusion", lambda a: a - 2 * a.min() - 1),
         _array("confusion", lambda a: a.astype(np.float64)),
-        _array("score_bins", lambda a: a * 1000),
-        _array("score_bins", _set((0, 0, 0), 2**63 - 1)),
-        _array("score_bins", lambda a: a[:, :, :512]),
-        _array("score_bins", lambda a: a[:, ::-1].copy()),
-        _array("score_bins", lambda a: a[::-1].copy()),
+        _array("scores", lambda a: a * 1000),
+        _array("scores", _set((0, 0, 0), 2**63 - 1)),
+        _array("scores", lambda a: a[:, :, :512]),
+        _array("scores", lambda a: a[:, ::-1].copy()),
+        _array("scores", lambda a: a[::-1].copy()),
         _array("withheld", lambda a: a + 1),
         _array("withheld", lambda a: a + 2),
         _array("withheld", lambda a: a - 1),
         _array("withheld", _set((0, 0), 1)),
         _array("confusion", _set((0, 0), 0)),
         _array("confusion", lambda a: a[::-1].copy()),
+        _array("confidence", lambda a: a[::-1].copy()),
+        _array("malignant", lambda a: a * 2),
+        *(
+            _array(f"drawn_{name}", change)
+            for name in ("confusion", "scores", "malignant", "confidence")
+            for change in (
+                lambda a: a[:100],
+                lambda a: np.concatenate([a, a]),
+                lambda a: a + 1,
+                lambda a: -a,
+                lambda a: a * 100,
+                lambda a: np.roll(a, 1, axis=0) if a.ndim == 3 else a.astype(np.int32),
+            )
+        ),
     ],
 )
 def test_a_forged_evaluation_is_refused(
@@ -425,10 +441,10 @@ def test_a_forged_evaluation_is_refused(
     grid = _forging_grid(hospitals, "modern", wire.EVALUATE, "fitted", forge)
     strategy = strategy_of(grid, quorum=3)
     state, members = _join_and_fit(strategy, hospitals)
-    assert list(strategy.evaluate(state, members)) == ["dias", "molemax", "rosendahl"]
+    assert list(strategy.evaluate(state, members, DRAWS)) == ["dias", "molemax", "rosendahl"]
     assert strategy.left_out.keys() == {"modern"}
     with pytest.raises(RoundError, match=r"evaluate\.sums: 3 of 4 sites count.*modern: "):
-        strategy_of(grid).evaluate(state, members)
+        strategy_of(grid).evaluate(state, members, DRAWS)
 
 
 def test_sums_that_overflow_only_together_end_the_run_with_an_error_of_ours(

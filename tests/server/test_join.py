@@ -54,6 +54,8 @@ def test_sites_are_returned_in_the_order_of_their_names(
     [
         ("backbone", "another", "its backbone is another, the run has"),
         ("split_seed", 2, "its split_seed is 2, the run has 1"),
+        ("malignant", ["mel"], r"its malignant is \('mel',\), the run has \('bcc', 'mel'\)"),
+        ("malignant", [""], r"its malignant is \(\), the run has \('bcc', 'mel'\)"),
         ("classes", ["nv", "mel", "bcc"], r"its classes is \('nv', 'mel', 'bcc'\), the run has"),
     ],
 )
@@ -78,7 +80,7 @@ def test_a_site_with_another_task_is_refused_and_named(
 
 def test_an_empty_site_is_refused_and_named(hospitals: Hospitals, strategy_of: StrategyOf) -> None:
     site = hospitals.sites[7]
-    none = {name: getattr(site, name)[:0] for name in ("rows", "x", "y", "split", "kept")}
+    none = {name: getattr(site, name)[:0] for name in ("rows", "x", "y", "group", "split", "kept")}
     hospitals.replace(7, **none, lesions=0)
     with pytest.raises(RoundError, match="dias: has no image"):
         _join(strategy_of(hospitals.grid()), hospitals)
@@ -205,14 +207,34 @@ def test_no_single_site_decides_what_the_classes_are(
     hospitals: Hospitals, strategy_of: StrategyOf
 ) -> None:
     # By its name it comes first, with images and without.
-    hospitals.replace(7, name="aaa", classes=("cat", "dog"))
+    hospitals.replace(7, name="aaa", classes=("cat", "dog"), malignant=("dog",))
     for images in (60, 0):
         site = hospitals.sites[7]
-        few = {n: getattr(site, n)[:images] for n in ("rows", "x", "y", "split", "kept")}
+        few = {n: getattr(site, n)[:images] for n in ("rows", "x", "y", "group", "split", "kept")}
         hospitals.replace(7, **few, lesions=images)
         strategy = strategy_of(hospitals.grid(), quorum=3)
         assert list(_join(strategy, hospitals)) == [3, 9, 5]
         assert strategy.left_out.keys() == {"aaa"}
+
+
+def test_a_site_that_calls_what_is_no_class_malignant_is_refused(
+    hospitals: Hospitals, strategy_of: StrategyOf, reports: list[str]
+) -> None:
+    grid = hospitals.grid()
+    grid.tamper[7] = _says("malignant", ["mel", "scc"])
+    strategy = strategy_of(grid, quorum=3)
+    assert list(_join(strategy, hospitals)) == [3, 9, 5]
+    assert strategy.left_out == {"node 7": "malignant: names what is no class"}
+    assert reports == ["join: node 7 left out: malignant: names what is no class"]
+
+
+def test_sites_of_a_cohort_that_does_not_tell_malignant_classes_agree(
+    hospitals: Hospitals, strategy_of: StrategyOf
+) -> None:
+    for node in hospitals.sites:
+        hospitals.replace(node, malignant=())
+    joined = _join(strategy_of(hospitals.grid()), hospitals)
+    assert [info.malignant for info in joined.values()] == [()] * 4
 
 
 def test_what_a_site_writes_reaches_the_log_as_one_short_line(

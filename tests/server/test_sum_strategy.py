@@ -16,6 +16,7 @@ from common import wire
 from common.errors import RoundError
 from common.learners import make_learner
 from common.learners.base import Learner, Problem, State
+from common.settings import RunSettings
 from common.split import Split
 from server.sum_strategy import SumStrategy
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 ALPHA = 0.3
+# What the run's settings, by which sites answer, have.
+DRAWS = RunSettings().draws
 # Two rounds; a third kind, the calibration, is tested in test_federation.py.
 SETTINGS = f"alpha_per_image={ALPHA} calibrate=none"
 StrategyOf = Callable[..., SumStrategy]
@@ -119,7 +122,7 @@ def test_evaluation_adds_up_to_what_scikit_learn_counts_on_the_pooled_test_image
 ) -> None:
     strategy = strategy_of(_grid(hospitals))
     state, members = _fit(strategy, hospitals)
-    results = strategy.evaluate(state, members)
+    results = strategy.evaluate(state, members, DRAWS)
     assert list(results) == ["dias", "modern", "molemax", "rosendahl"]
     reference = _pooled_fit(*hospitals.pooled(Split.TRAIN))
     x, y = hospitals.pooled(Split.TEST)
@@ -213,12 +216,12 @@ def test_a_site_lost_in_evaluation_is_missing_and_named(
     strategy = strategy_of(grid, quorum=3)
     state, members = _fit(strategy, hospitals)
     grid.delay[3] = NEVER
-    results = strategy.evaluate(state, members)
+    results = strategy.evaluate(state, members, DRAWS)
     assert list(results) == ["dias", "molemax", "rosendahl"]
     assert strategy.left_out == {"modern": "no reply within 600 s"}
     strict = strategy_of(grid)
     with pytest.raises(RoundError, match=r"evaluate\.sums: 3 of 4 sites count"):
-        strict.evaluate(state, members)
+        strict.evaluate(state, members, DRAWS)
 
 
 def test_a_site_without_training_images_changes_nothing_and_is_evaluated(
@@ -229,7 +232,7 @@ def test_a_site_without_training_images_changes_nothing_and_is_evaluated(
     strategy = strategy_of(_grid(hospitals))
     state, members = _fit(strategy, hospitals)
     _assert_is_pooled_fit(state, hospitals, without=("rosendahl",))
-    assert strategy.evaluate(state, members)["rosendahl"].count == len(site.y)
+    assert strategy.evaluate(state, members, DRAWS)["rosendahl"].count == len(site.y)
 
 
 def test_sites_without_any_training_image_make_no_model(
