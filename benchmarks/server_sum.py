@@ -101,7 +101,7 @@ def one(sites: int) -> dict[str, float]:
     sums = learner.contribute(data, state)
     _CONTRIBUTIONS[state.stage] = sums
     infos = {
-        node: SiteInfo(f"site-{node:05d}", IMAGES, IMAGES, IMAGES, 0, 0, CLASSES, "b", 0)
+        node: SiteInfo(f"site-{node:05d}", IMAGES, IMAGES, IMAGES, 0, 0, CLASSES, (), "b", 0)
         for node in range(2, sites + 2)
     }
     grid: Any = ReadyGrid()

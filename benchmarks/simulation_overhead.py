@@ -26,6 +26,7 @@ from benchmarks.machine import median, write
 from client.site import Site
 from common.backbones import get_backbone
 from common.disclosure import EXACT
+from common.metrics import seed_key
 from common.settings import RunSettings
 from common.split import Split
 
@@ -51,15 +52,18 @@ def make_site(folder: Path, index: int, sites: int) -> Site:
     return Site(
         name=f"site-{index:04d}",
         classes=CLASSES,
+        malignant=(),
         backbone=get_backbone("efficientnet_lite0"),
         split_seed=1,
         rows=rows,
         x=np.asarray(x),
         y=y,
+        group=rows.astype(np.str_),
         split=split,
         fold=None,
         kept=np.ones(len(rows), dtype=np.bool_),
         disclosure=EXACT,
+        resample_key=seed_key(0),
         lesions=len(rows),
         unreadable=(),
     )

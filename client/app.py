@@ -18,7 +18,6 @@ from common.evaluation import class_probabilities, evaluation_sums
 from common.learners import make_learner
 from common.learners.base import Contribution, Learner, Problem
 from common.learners.composed import FITTED
-from common.metrics import lesion_weights
 from common.settings import RunSettings
 from common.split import Split
 
@@ -81,7 +80,7 @@ def make_app(open_site: OpenSite) -> ClientApp:
             class_probabilities(learner.head(state), site.classes, data.x),
             site.disclosure,
             malignant=np.isin(site.classes, site.malignant) if site.malignant else None,
-            weights=lesion_weights(site.group[site.member(Split.TEST)], draws, site.resample_key),
+            weights=site.resamples(draws, state.arrays),
         )
         return _reply(sums, message)
 

@@ -12,9 +12,11 @@ from common.backbones import Backbone
 from common.cohort import Cohort
 from common.disclosure import EXACT, Disclosure
 from common.errors import CohortError
+from common.evaluation import statistic_names
 from common.feature_cache import FeatureCache
 from common.features import Progress, extract, no_progress
-from common.learners.base import SiteData
+from common.learners.base import Arrays, SiteData
+from common.metrics import lesion_weights
 from common.site_info import SiteInfo
 from common.split import Split, fold_groups, split_groups
 
@@ -87,6 +89,34 @@ class Site:
         member = self.member(split)
         fold = None if self.fold is None else self.fold[member]
         return SiteData(self.x[member], self.y[member], fold)
+
+    def resamples(self, draws: int, model: Arrays) -> dict[str, NDArray[np.uint8]]:
+        """Draw how often each test image counts, for each statistic of an evaluation.
+
+        A guarded site draws each statistic apart from the others, and anew for another model: the
+        covariance of statistics that are drawn together would link their images, and two models
+        that differ little would tell the draws themselves. The lab draws all together.
+
+        Parameters
+        ----------
+        draws : int
+            Resamples.
+        model : mapping of str to ndarray
+            What is evaluated.
+
+        Returns
+        -------
+        dict of str to ndarray of uint8, shape (1 + draws, test images)
+            By name of `common.evaluation.statistic_names`.
+        """
+        group, names = self.group[self.member(Split.TEST)], statistic_names(len(self.classes))
+        if self.disclosure.exact:
+            return dict.fromkeys(names, lesion_weights(group, draws, self.resample_key))
+        digest = blake2b(self.resample_key, digest_size=16)
+        for name in sorted(model):
+            digest.update(np.ascontiguousarray(model[name]).tobytes())
+        key = digest.digest()
+        return {name: lesion_weights(group, draws, key + name.encode()) for name in names}
 
     def info(self) -> SiteInfo:
         """Give what the site tells when it joins."""

@@ -18,11 +18,10 @@ What it does not give:
 - It counts images, not patients: m images may all show one lesion.
 - That something was withheld is told, and with it that there are few such images.
 - A withheld count is no secret number: it can be narrowed down; see `Disclosure.withhold_cells`.
-- Resamples of an evaluation tell more than the sums that they are of. All histograms and the matrix
-  are drawn by the same counts of lesions, so the covariance of two bins over the draws is the
-  number of images that both hold (of lesions with several images, more), below the minimum, too,
-  and for withheld cells. With thousands of draws each image's label and its bins of all classes can
-  be linked; a run has 200 at most, and asking again gives a site's same draws again.
+- Resamples of an evaluation tell more than the sums that they are of. Within a statistic, the
+  covariance of two bins over the draws tells of lesions that have images in both. Statistics are
+  drawn apart, as their covariance would be the number of images that both hold, below the
+  minimum, too. Asking again gives the same draws again, and another model others.
 - Where sites share a key, the covariance of their sums tells whether they have lesions in common,
   and one site that gives the key away gives away for all which lesions they hold.
 - Scores that move to the mean of their neighbours move metrics: the fewer images, the more.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Metrics of predictions, which withheld cells of the confusion matrix can leave open.
 _OF_A_CELL = ("specificity", "f1")
+_OF_ALL_SCORES = ("macro_auc", "brier_score")
 _OF_ALL_CELLS = ("malignant_sensitivity", "malignant_specificity")
 # Metrics of confidences, which lack the images of withheld cells: mostly wrong predictions.
 _OF_CONFIDENCES = ("calibration_error", "area_under_risk")
@@ -49,7 +50,7 @@ def metrics_of_sums(
     support = arrays["scores"][:, 1].sum(axis=1)
     fine = {name: arrays[name][None] for name in HISTOGRAMS if name in arrays}
     values = bin_values()
-    data = _statistics(arrays["confusion"][None], arrays["withheld"], fine, values)
+    data = _statistics(arrays["confusion"][None], support[None], arrays["withheld"], fine, values)
     found = _known(measure_sums(data, classes, malignant, support), arrays["withheld"])
     # Resamples are coarser: their distance from the data that are as coarse is what counts.
     coarse = {
@@ -57,11 +58,18 @@ def metrics_of_sums(
         for name, counts in fine.items()
     }
     confusion = np.concatenate([arrays["confusion"][None], arrays["drawn_confusion"]])
+    supports = np.concatenate([support[None], arrays["drawn_support"]])
     middles = values[(2 * np.arange(COARSE_BINS) + 1) * len(values) // (2 * COARSE_BINS)]
-    resampled = _statistics(confusion, arrays["withheld"], coarse, middles)
+    resampled = _statistics(confusion, supports, arrays["withheld"], coarse, middles)
     drawn = _known(measure_sums(resampled, classes, malignant, support), arrays["withheld"])
     metrics = {}
+    # Drawn apart, the scores of two classes do not vary together as they should.
+    images = arrays["drawn_scores"].sum(axis=(2, 3))
+    apart = bool((images != images[:, :1]).any())
     for name, value in found.items():
+        if apart and name in _OF_ALL_SCORES:
+            metrics[name] = make_interval(value[:1]).as_list()
+            continue
         moved = drawn[name] - drawn[name][0] + value[0]
         moved[0] = value[0]
         metrics[name] = make_interval(moved).as_list()
@@ -80,6 +88,7 @@ def metrics_of_sums(
 
 def _statistics(
     confusion: NDArray[np.int64],
+    support: NDArray[np.int64],
     withheld: NDArray[np.int64],
     histograms: Mapping[str, NDArray[np.int64]],
     values: NDArray[np.float64],
@@ -87,12 +96,11 @@ def _statistics(
     """Put sums together; rows that lack withheld images get them in one withheld cell."""
     counts = {name: array.astype(np.float64) for name, array in histograms.items()}
     matrix = confusion.astype(np.float64)
-    own = counts["scores"][:, :, 1].sum(axis=2)
     for row in np.flatnonzero(withheld.any(axis=1)):
         # Off the diagonal where there is such a cell: its column's metrics are left open anyway.
         cells = np.flatnonzero(withheld[row])
         others = cells[cells != row]
-        matrix[:, row, others[0] if others.size else row] += own[:, row] - matrix[:, row].sum(1)
+        matrix[:, row, others[0] if others.size else row] += support[:, row] - matrix[:, row].sum(1)
     return Statistics(
         confusion=matrix,
         scores=tuple(

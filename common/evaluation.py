@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.disclosure import EXACT, Disclosure
 from common.errors import ContributionError
@@ -19,8 +20,6 @@ from common.metrics.lesion_weights import MOST_COPIES
 from common.metrics.score_bins import SCORE_BINS, score_bin
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from common.learners.linear_head import LinearHead
 
 # Histograms of resamples: their own error cancels, as intervals are of differences.
@@ -28,6 +27,7 @@ COARSE_BINS = 128
 # Histogram of each class's probability, of the malignant classes' together, and of the predicted
 # class's; each of two kinds of image: others and own, benign and malignant, wrong and right.
 HISTOGRAMS = ("scores", "malignant", "confidence")
+Weights = NDArray[np.uint8] | Mapping[str, NDArray[np.uint8]]
 
 
 def evaluation_spec(
@@ -39,7 +39,9 @@ def evaluation_spec(
     shape, 1 where the site withholds the cell (it is 0 in ``confusion`` then), else 0;
     ``scores``: int64, shape (classes, 2, SCORE_BINS); ``malignant``, where the cohort tells which
     classes are, and ``confidence``: shape (2, SCORE_BINS). Each has its counterpart over
-    resamples, ``drawn_confusion`` and so on, shape (draws, ...), in COARSE_BINS.
+    resamples, ``drawn_confusion`` and so on, shape (draws, ...), in COARSE_BINS;
+    ``drawn_support``, shape (draws, classes), counts the images of each class in the resamples of
+    the matrix, those of withheld cells included.
 
     Parameters
     ----------
@@ -57,6 +59,7 @@ def evaluation_spec(
         "confusion": ArraySpec((classes, classes), "int64", minimum=0),
         "withheld": ArraySpec((classes, classes), "int64", minimum=0),
         "drawn_confusion": ArraySpec((draws, classes, classes), "int64", minimum=0),
+        "drawn_support": ArraySpec((draws, classes), "int64", minimum=0),
     }
     for name in kinds:
         lead, times = ((classes,), classes) if name == "scores" else ((), 1)
@@ -111,24 +114,17 @@ def _check_drawn(arrays: Mapping[str, NDArray[np.int64]]) -> None:
         data = arrays[name] if name == "confusion" else coarsen(arrays[name])
         if (arrays[f"drawn_{name}"] > MOST_COPIES * data.astype(np.float64)).any():
             raise ContributionError(f"drawn_{name}: counts images that {name} does not hold")
-    _check_ties(arrays)
+    _check_matrix(arrays)
 
 
-def _check_ties(arrays: Mapping[str, NDArray[np.int64]]) -> None:
-    """Refuse resamples of which two histograms or matrices do not count the same images."""
-    confusion, confidence = arrays["drawn_confusion"], arrays["drawn_confidence"].sum(axis=2)
-    own = arrays["drawn_scores"][:, :, 1].sum(axis=2)
-    kept, total = confusion.sum(axis=2), own.sum(axis=1)
+def _check_matrix(arrays: Mapping[str, NDArray[np.int64]]) -> None:
+    """Refuse resamples of the matrix whose rows hold more than their classes, or other images."""
+    kept, own = arrays["drawn_confusion"].sum(axis=2), arrays["drawn_support"]
     hides = (arrays["withheld"] == 1).any(axis=1)
-    if (arrays["drawn_scores"].sum(axis=(2, 3)) != total[:, None]).any():
-        raise ContributionError("drawn_scores: two classes do not count the same images")
     if (kept > own).any() or (kept < own)[:, ~hides].any():
-        raise ContributionError("drawn_confusion: does not count the images of drawn_scores")
-    right = np.trace(confusion, axis1=1, axis2=2)
-    if (confidence[:, 1] != right).any() or (confidence.sum(axis=1) != kept.sum(axis=1)).any():
-        raise ContributionError("drawn_confidence: does not count those of drawn_confusion")
-    if "drawn_malignant" in arrays and (arrays["drawn_malignant"].sum(axis=(1, 2)) != total).any():
-        raise ContributionError("drawn_malignant: does not count the images of drawn_scores")
+        raise ContributionError("drawn_confusion: does not count the images of drawn_support")
+    if (own > MOST_COPIES * arrays["scores"][:, 1].sum(axis=1)).any():
+        raise ContributionError("drawn_support: counts images that the classes do not hold")
 
 
 def coarsen(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -169,7 +165,7 @@ def evaluation_sums(
     disclosure: Disclosure = EXACT,
     *,
     malignant: NDArray[np.bool_] | None = None,
-    weights: NDArray[np.uint8] | None = None,
+    weights: Weights | None = None,
 ) -> Contribution:
     """Sum over some images.
 
@@ -185,9 +181,9 @@ def evaluation_sums(
         the resamples' matrices.
     malignant : ndarray of bool, shape (k,), optional
         Which classes are malignant; None for a cohort that does not tell.
-    weights : ndarray of uint8, shape (1 + draws, n), optional
-        From `common.metrics.lesion_weights`, by a key that the coordinator does not know; no
-        resamples by default.
+    weights : ndarray of uint8, shape (1 + draws, n), or mapping of str to such, optional
+        From `common.metrics.lesion_weights`; by name of `statistic_names`, where each statistic is
+        drawn apart from the others. No resamples by default.
 
     Returns
     -------
@@ -205,7 +201,13 @@ def evaluation_sums(
             f"evaluation: a class has fewer than {disclosure.minimum} images; leave it out"
         )
     n, k = probabilities.shape
-    drawn = np.zeros((0, n)) if weights is None else weights[1:].astype(np.float64)
+
+    def drawn(name: str) -> NDArray[np.float64]:
+        if weights is None:
+            return np.zeros((0, n))
+        one = weights[name] if isinstance(weights, Mapping) else weights
+        return one[1:].astype(np.float64)
+
     predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((k, k), dtype=np.int64)
     np.add.at(confusion, (y, predicted), 1)
@@ -216,25 +218,35 @@ def evaluation_sums(
     arrays = {
         "confusion": kept,
         "withheld": withheld,
-        "drawn_confusion": _whole(drawn @ cells).reshape(-1, k, k),
+        "drawn_confusion": _whole(drawn("confusion") @ cells).reshape(-1, k, k),
+        "drawn_support": _whole(drawn("confusion") @ np.eye(k)[y]),
     }
 
     def histogram(
-        score: NDArray[np.float64], own: NDArray[np.bool_], member: NDArray[np.bool_]
+        name: str, score: NDArray[np.float64], own: NDArray[np.bool_], member: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return _histogram(score[member], own[member], drawn[:, member], disclosure)
+        return _histogram(score[member], own[member], drawn(name)[:, member], disclosure)
 
     everything = np.ones(n, dtype=np.bool_)
-    parts = [histogram(probabilities[:, c], y == c, everything) for c in range(k)]
+    parts = [
+        histogram(name, probabilities[:, c], y == c, everything)
+        for c, name in enumerate(statistic_names(k)[2:-1])
+    ]
     arrays["scores"] = np.stack([fine for fine, _ in parts])
     arrays["drawn_scores"] = np.stack([coarse for _, coarse in parts], axis=1)
     if malignant is not None:
         ill = probabilities[:, malignant].sum(axis=1)
-        fine, coarse = histogram(ill, malignant[y], everything)
+        fine, coarse = histogram("malignant", ill, malignant[y], everything)
         arrays["malignant"], arrays["drawn_malignant"] = fine, coarse
-    fine, coarse = histogram(probabilities.max(axis=1, initial=0.0), y == predicted, shown)
+    confidence = probabilities.max(axis=1, initial=0.0)
+    fine, coarse = histogram("confidence", confidence, y == predicted, shown)
     arrays["confidence"], arrays["drawn_confidence"] = fine, coarse
     return Contribution(n, arrays)
+
+
+def statistic_names(classes: int) -> tuple[str, ...]:
+    """Name what is drawn: the matrix, malignancy, each class's scores and confidence."""
+    return ("confusion", "malignant", *(f"scores:{c}" for c in range(classes)), "confidence")
 
 
 def _histogram(

@@ -52,8 +52,7 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
             f"{result['rounds']} rounds ({stages}), {_mib(result['bytes_up'])} up, "
             f"{_mib(result['bytes_down'])} down, {seconds:.1f} s"
         ),
-        "balanced accuracy and AUC are means over the classes that a row has test images of, with 95% "
-        "intervals by lesion",
+        "balanced accuracy and AUC: means over the classes that a row has, 95% intervals by lesion",
         f"against the oracle: {_difference(oracle)}",
     ]
     if result["test"]["from_sums"]["pooled"]["images_withheld"] or config["disclosure"] != "exact":

@@ -92,7 +92,7 @@ def test_asking_again_gives_a_coordinator_no_further_draws(
     asker_of: AskerOf, node: dict[str, UserConfigValue]
 ) -> None:
     first, second = (_drawn(arrays) for arrays in _twice(asker_of, node))
-    assert len(first) == 4
+    assert len(first) == 5
     assert all(any(array) for array in first.values()), "nothing is drawn"
     assert first == second
 

@@ -244,10 +244,8 @@ COARSE_LOW, COARSE_HIGH, COARSE_ILL = (
         (_plus("drawn_confusion", 1, (2, 1, 1)), "drawn_confusion: does not count the images of"),
         (_plus("drawn_confusion", -1, (2, 2, 3)), "drawn_confusion: does not count the images of"),
         (_plus("drawn_confusion", 60, (2, 0, 0)), "drawn_confusion: does not count the images of"),
-        (_plus("drawn_scores", 1, (2, 1, 1, COARSE_HIGH)), "drawn_scores: two classes do not cou"),
-        (_plus("drawn_confidence", 1, (2, 1, COARSE_HIGH)), "drawn_confidence: does not count "),
-        (_plus("drawn_confidence", 1, (2, 0, COARSE_HIGH)), "drawn_confidence: does not count "),
-        (_plus("drawn_malignant", 1, (2, 1, COARSE_ILL)), "drawn_malignant: does not count the"),
+        (_plus("drawn_support", -1, (2, 1)), "drawn_confusion: does not count the images of"),
+        (_plus("drawn_support", 900, (2, 0)), "drawn_support: counts images that the classes"),
     ],
 )
 def test_resamples_that_no_images_can_have_are_refused(change: Change, message: str) -> None:

@@ -38,7 +38,7 @@ def test_settings_survive_a_run_configuration() -> None:
 
 
 @pytest.mark.parametrize("draws", [0, 200])
-def test_a_run_may_ask_for_no_resample_or_two_thousand(draws: int) -> None:
+def test_a_run_may_ask_for_no_resample_or_as_many_as_are_allowed(draws: int) -> None:
     assert RunSettings.from_run_config({"draws": draws}).draws == draws
 
 

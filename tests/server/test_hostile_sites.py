@@ -421,6 +421,9 @@ def test_a_forgery_at_any_stage_of_any_learner_is_named_and_leaves_no_trace(
         _array("confusion", lambda a: a[::-1].copy()),
         _array("confidence", lambda a: a[::-1].copy()),
         _array("malignant", lambda a: a * 2),
+        # Other resamples of the matrix than those of its classes.
+        _array("drawn_confusion", lambda a: np.roll(a, 1, axis=0)),
+        _array("drawn_support", lambda a: a + 1),
         *(
             _array(f"drawn_{name}", change)
             for name in ("confusion", "scores", "malignant", "confidence")
@@ -430,7 +433,7 @@ def test_a_forgery_at_any_stage_of_any_learner_is_named_and_leaves_no_trace(
                 lambda a: a + 1,
                 lambda a: -a,
                 lambda a: a * 100,
-                lambda a: np.roll(a, 1, axis=0) if a.ndim == 3 else a.astype(np.int32),
+                lambda a: a.astype(np.int32),
             )
         ),
     ],

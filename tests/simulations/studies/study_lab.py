@@ -96,7 +96,7 @@ class Shown:
     notes: list[str] = field(default_factory=list)
 
     def display(self) -> Display:
-        def nothing(*_: object) -> None:
+        def nothing(done: int, total: int, running: Sequence[str] = ()) -> None:
             return None
 
         return Display(lambda _: nothing, lambda _: nothing, self.notes.append)

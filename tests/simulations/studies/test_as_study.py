@@ -96,8 +96,8 @@ def test_simulated_sites_are_groups_beside_those_of_acquisition(lab: Lab, tmp_pa
     client = rng.choice(["site-0", "site-1"], n)
     split = split_groups(1, lab.cohort.group)
     predictions = Predictions(np.arange(n), client, split, p, lab.x, np.ones(n, dtype=np.bool_))
-    auc = {"pooled": {"macro_auc": 0.75}, "from_sums": {"pooled": {"macro_auc": 0.5}}}
-    result = {
+    auc: Json = {"pooled": {"macro_auc": 0.75}, "from_sums": {"pooled": {"macro_auc": 0.5}}}
+    result: Json = {
         "oracle": {"predictions_that_differ": 7},
         "test": auc,
         "seconds": {"learn": 1.5},
@@ -117,6 +117,6 @@ def test_simulated_sites_are_groups_beside_those_of_acquisition(lab: Lab, tmp_pa
     (exact,) = shared["exactness"]
     assert (exact["differ"], exact["auc_error"]) == (7, 0.25)
     # What cannot be compared is no error.
-    auc["from_sums"]["pooled"]["macro_auc"] = None  # type: ignore[assignment]
+    auc["from_sums"]["pooled"]["macro_auc"] = None
     shared = write_as_study(tmp_path, settings, lab.cohort, predictions, result)
     assert shared["exactness"][0]["auc_error"] == 0.0

@@ -81,7 +81,7 @@ def test_a_drawn_site_holds_whole_lesions_and_another_seed_draws_others(
 ) -> None:
     def client(seed: int) -> list[str]:
         fit = Fit("ridge", ("federated",), "-", 1, partition=partition, seed=seed)
-        return make_bench(lab, fit).client.tolist()
+        return [str(site) for site in make_bench(lab, fit).client]
 
     held: dict[str, set[str]] = {}
     for group, site in zip(lab.cohort.group.tolist(), client(0), strict=True):

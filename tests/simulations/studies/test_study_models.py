@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
+import simulations.oracle
 import simulations.studies.models
 from common.errors import SettingsError, StudyError
 from common.learners import adaptation
@@ -91,7 +92,7 @@ def test_without_a_site_it_is_scikit_learns_fit_of_the_other_sites(
 def test_a_difference_between_federated_and_pooled_is_counted(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = simulations.studies.models.fit_oracle
+    right = simulations.oracle.fit_oracle
 
     def wrong(*arguments: Any) -> Any:
         oracle = right(*arguments)
@@ -173,7 +174,8 @@ def test_a_personal_model_depends_on_its_own_site_beside_the_federated_head(lab:
     def personal(bench: Bench) -> NDArray[Any]:
         work = Work(bench, model=model)
         own = bench.client[work.test] == SITES[0]
-        return simulations.studies.models._personalised(work).probabilities[own]
+        p: NDArray[Any] = simulations.studies.models._personalised(work).probabilities[own]
+        return p
 
     kept = personal(first)
     np.testing.assert_array_equal(kept, personal(bench_of(changed, "ridge", "personalised")))

@@ -161,7 +161,7 @@ def test_a_killed_command_goes_on_where_it_was(
     whole = json.loads((real_study(STUDY) / "result.json").read_text(encoding="utf-8"))
     out = tmp_path / "out"
     command = [Path(sys.executable).parent / "dermafed", "study", STUDY, cohort, "--out", out]
-    command += [*REAL_OPTIONS[STUDY], "--draws", REAL_DRAWS]  # type: ignore[list-item]
+    command += [*REAL_OPTIONS[STUDY], "--draws", REAL_DRAWS]
     arguments = list(map(str, command))
     environment = {**os.environ, "DERMAFED_CACHE": str(shared_cache)}
     process = subprocess.Popen(
