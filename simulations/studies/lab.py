@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +41,11 @@ class Lab:
     backbone_name: str
     x: NDArray[np.float32]
     looks: Mapping[str, NDArray[np.float32]]
+
+    def without_files(self) -> Lab:
+        """Give the lab for workers, who open no image and need not be sent where they lie."""
+        n = len(self.cohort)
+        return replace(self, cohort=replace(self.cohort, path=(Path(),) * n, mask=(None,) * n))
 
     @property
     def backbone(self) -> Backbone:

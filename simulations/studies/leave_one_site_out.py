@@ -17,7 +17,7 @@ def fits(plan: Plan) -> list[Fit]:
     for seed in plan.split_seeds:
         for learner in plan.learners:
             found += [_without(site, plan, learner, _MODELS, seed) for site in plan.sites]
-            found.append(Fit(learner, ("federated", "pooled"), TAKES_PART, seed))
+            found.append(Fit(learner, ("federated",), TAKES_PART, seed))
         found += [_without(site, plan, BASELINE, _BASELINES, seed) for site in plan.sites]
         found.append(Fit(BASELINE, _BASELINES, TAKES_PART, seed))
     return found

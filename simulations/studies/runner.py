@@ -71,7 +71,7 @@ def run_study(
         display.note(f"{len(fits) - len(left)} of {len(fits)} fits are done already")
     with ray_session(ray_address) as cpus:
         watch = display.pieces("fits")
-        for fit, found in run_pieces(_fit, lab, left, _name, cpus, watch):
+        for fit, found in run_pieces(_fit, lab.without_files(), left, _name, cpus, watch):
             found.save(done[fit])
         seconds.lap("fits")
         results = [(fit, load_result(done[fit])) for fit in fits]

@@ -41,7 +41,7 @@ def run_pieces(
     name : callable
         Names a piece, for people.
     at_once : int
-        Pieces in flight.
+        Pieces worked on at a time.
     watch : callable
         Told whenever something changes.
 
@@ -60,15 +60,16 @@ def run_pieces(
     waiting, done = deque(pieces), 0
     running: dict[Any, Piece] = {}
     while waiting or running:
-        while waiting and len(running) < at_once:
+        # One more than is worked on, so that no core waits for the next.
+        while waiting and len(running) <= at_once:
             piece = waiting.popleft()
             running[task.remote(store, piece)] = piece
-        watch(done, len(pieces), [name(piece) for piece in running.values()])
+        watch(done, len(pieces), [name(piece) for piece in running.values()][:at_once])
         ready, _ = ray.wait(list(running), num_returns=1)
         piece = running.pop(ready[0])
         result = _get(ready[0], name(piece))
         done += 1
-        watch(done, len(pieces), [name(one) for one in running.values()])
+        watch(done, len(pieces), [name(one) for one in running.values()][:at_once])
         yield piece, result
 
 

@@ -35,7 +35,7 @@ def test_leave_one_site_out_leaves_out_each_site_once() -> None:
         Fit("ridge", FOUR, left, 5, trains=("b", "c"), tests=("a",)),
         Fit("ridge", FOUR, left, 5, trains=("a", "c"), tests=("b",)),
         Fit("ridge", FOUR, left, 5, trains=("a", "b"), tests=("c",)),
-        Fit("ridge", ("federated", "pooled"), takes, 5),
+        Fit("ridge", ("federated",), takes, 5),
         Fit("baseline", NO_IMAGE, left, 5, trains=("b", "c"), tests=("a",)),
         Fit("baseline", NO_IMAGE, left, 5, trains=("a", "c"), tests=("b",)),
         Fit("baseline", NO_IMAGE, left, 5, trains=("a", "b"), tests=("c",)),
