@@ -58,7 +58,7 @@ def travel(study: Path, out: Path) -> None:
     axis.invert_yaxis()
     axis.set(xlim=(0, 1), xlabel="balanced accuracy, 95% intervals over lesions")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, loc="center right")
+    axis.legend(frameon=False, loc="upper right", fontsize="small")
     seeds = len(result["settings"]["split_seeds"])
     axis.set_title(f"{learner} head, {result['cohort']['name']}, mean of {seeds} splits by lesion")
     figure.savefig(out, dpi=120)

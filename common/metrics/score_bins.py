@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # the nearer the end is.
 _TAIL = 5.0
 # Divided by 32, for the tails, and by 15: no bin lies across two of the reliability curve's.
-_MIDDLE, _PER_OCTAVE, _BEND = 960, 128.0, 4.0
+_MIDDLE, _PER_OCTAVE, _BEND = 3840, 512.0, 4.0
 # Of float64, down to its least normal number: a softmax of large scores gets there.
 _DEEPEST = 1022.0
 _LOW_BINS = int(_PER_OCTAVE * np.log2(1.0 + (_DEEPEST - _TAIL) / _BEND)) + 1
