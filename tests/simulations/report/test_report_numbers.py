@@ -79,6 +79,13 @@ class Reader:
         learner, model = number.get("learner"), number.get("model")
         condition, by = number.get("condition"), number.get("by")
         groups = sorted(set(self.cell(learner, model, condition, "all", "").column(by)))
+        # Images of unknown group and groups of few lesions are compared with none.
+        groups = [
+            group
+            for group in groups
+            if group != "unknown"
+            and len(set(self.cell(learner, model, condition, by, group).column("lesion_id"))) >= 10
+        ]
         values = [self.metric(learner, model, condition, by, group, name) for group in groups]
         return [value for value in values if not np.isnan(value)]
 
