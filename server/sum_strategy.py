@@ -24,9 +24,9 @@ from common.learners.total import Total
 from common.site_info import SiteInfo
 from common.split import Split
 from server.collect import Asked, collect
+from server.refusal import disagreement, one_line, refuse_doubles
 
 _NODE_PAUSE = 0.1
-_MAX_PROBLEM = 300
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ class SumStrategy:
             try:
                 joined[asked.node_id] = wire.decode_site_info(asked.content())
             except ContributionError as error:
-                refused[f"node {asked.node_id}"] = _one_line(error)
+                refused[f"node {asked.node_id}"] = one_line(error)
         joined = dict(sorted(joined.items(), key=lambda item: item[1].site))
-        _refuse_doubles(joined)
+        refuse_doubles(joined)
         gone = {node for node, info in joined.items() if info.site in without}
         for node in gone:
             self.left_out[joined.pop(node).site] = "withdrawn"
@@ -153,9 +153,9 @@ class SumStrategy:
             "malignant": malignant,
         }
         for info in joined.values():
-            problem = _disagreement(info, wanted)
+            problem = disagreement(info, wanted)
             if problem:
-                refused[info.site] = _one_line(problem)
+                refused[info.site] = one_line(problem)
         joined = {node: info for node, info in joined.items() if info.site not in refused}
         self._require_quorum("join", len(nodes) - len(gone), len(joined), refused)
         return joined
@@ -271,7 +271,7 @@ class SumStrategy:
                 sums = wire.decode_contribution(reply.content(), question.spec, registered)
                 question.verify(sums)
             except ContributionError as error:
-                refused[info.site] = _one_line(error)
+                refused[info.site] = one_line(error)
             else:
                 answered += 1
                 yield reply.node_id, sums
@@ -318,29 +318,3 @@ class SumStrategy:
             raise RoundError(
                 f"{what}: {answered} of {asked} sites count, {quorum} are needed. {reasons}"
             )
-
-
-def _refuse_doubles(joined: Mapping[int, SiteInfo]) -> None:
-    nodes: dict[str, list[int]] = {}
-    for node, info in joined.items():
-        nodes.setdefault(info.site, []).append(node)
-    for name, of_name in nodes.items():
-        if len(of_name) > 1:
-            raise RoundError(f"nodes {of_name} all say that they are site {name}; stop all but one")
-
-
-def _one_line(problem: object) -> str:
-    """Make text that a site may have written fit for a terminal, a log and a result."""
-    text = "".join(char if char.isprintable() else " " for char in str(problem)[:_MAX_PROBLEM])
-    return text.strip()
-
-
-def _disagreement(info: SiteInfo, wanted: Mapping[str, object]) -> str:
-    """Say in what a site differs from the task, or nothing."""
-    if info.images == 0:
-        return "has no image"
-    for name, value in wanted.items():
-        mine = getattr(info, name)
-        if mine != value:
-            return f"its {name} is {mine}, the run has {value}"
-    return ""
