@@ -7,10 +7,10 @@ from pathlib import Path
 from flwr.app import Context, Message, RecordDict
 
 from benchmarks.simulation_overhead import make_site
-from client.app import make_app
+from client.app import make_app, trainer_of_node
 from client.site import Site
 from common.settings import RunSettings
-from simulations.federation import FIRST_NODE_ID
+from simulations.hosts import FIRST_NODE_ID
 
 
 class BenchHost:
@@ -19,7 +19,7 @@ class BenchHost:
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
         self._sites: dict[int, Site] = {}
-        self._app = make_app(lambda context: self._sites[context.node_id])
+        self._app = make_app(lambda context: self._sites[context.node_id], trainer_of_node)
 
     def open(self, folder: str, node_id: int, sites: int) -> None:
         """Open one site."""

@@ -24,6 +24,7 @@ import typer
 
 from benchmarks.machine import median, write
 from client.site import Site
+from client.training.pixels import Pixels
 from common.backbones import get_backbone
 from common.disclosure import EXACT
 from common.metrics import seed_key
@@ -66,6 +67,7 @@ def make_site(folder: Path, index: int, sites: int) -> Site:
         resample_key=seed_key(0),
         lesions=len(rows),
         unreadable=(),
+        pixels=Pixels((), get_backbone("efficientnet_lite0").transform),
     )
 
 
@@ -104,7 +106,7 @@ def ours(folder: Path, sites: int) -> dict[str, float]:
 
     from benchmarks.bench_host import BenchHost
     from server.federation import run_federation
-    from simulations.federation import FIRST_NODE_ID
+    from simulations.hosts import FIRST_NODE_ID
     from simulations.ray_grid import RayGrid
     from simulations.ray_session import ray_session
 
@@ -127,7 +129,7 @@ def stock(folder: Path, sites: int) -> dict[str, float]:
     from flwr.serverapp import Grid, ServerApp
     from flwr.simulation import run_simulation
 
-    from client.app import make_app
+    from client.app import make_app, trainer_of_node
     from server.federation import run_federation
 
     seconds: dict[str, float] = {}
@@ -145,7 +147,7 @@ def stock(folder: Path, sites: int) -> dict[str, float]:
 
     run_simulation(
         server_app,
-        make_app(open_site),
+        make_app(open_site, trainer_of_node),
         num_supernodes=sites,
         backend_config={"client_resources": {"num_cpus": 1}, "init_args": {"address": "local"}},
     )

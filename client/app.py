@@ -5,28 +5,35 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from client.node import site_of_node
+from client.node import STATES, site_of_node, state_folder
 from client.site import Site
 from common import wire
 from common.errors import DermafedError
 from common.evaluation import class_probabilities, evaluation_sums
+from common.feature_cache import default_cache
 from common.learners import make_learner
 from common.learners.base import Contribution, Learner, Problem
 from common.learners.composed import FITTED
 from common.settings import RunSettings
 from common.split import Split
 
+if TYPE_CHECKING:
+    from client.training.trainer import Trainer
+
 _LOG = logging.getLogger(__name__)
 
 OpenSite = Callable[[Context], Site]
+OpenTrainer = Callable[[Context], "Trainer"]
 
 
-def make_app(open_site: OpenSite) -> ClientApp:
+def make_app(open_site: OpenSite, open_trainer: OpenTrainer) -> ClientApp:
     """Make the ClientApp around a way to open the node's site.
 
     Parameters
@@ -34,20 +41,10 @@ def make_app(open_site: OpenSite) -> ClientApp:
     open_site : callable
         Gives the site of a Flower context. A deployed node opens it anew for each message, from
         its feature cache; a simulation keeps it in memory.
+    open_trainer : callable
+        Gives what trains for that site.
     """
     app = ClientApp()
-
-    def guarded(answer: Callable[[Message, Context], Message]) -> Callable[..., Message]:
-        def handler(message: Message, context: Context) -> Message:
-            try:
-                return answer(message, context)
-            except DermafedError as error:
-                return _refuse(message, type(error).__name__, error)
-            # Whatever fails, its text may name a patient's file: only a category leaves.
-            except Exception as error:  # noqa: BLE001
-                return _refuse(message, "InternalError", error)
-
-        return handler
 
     @app.query("join")
     @guarded
@@ -84,7 +81,76 @@ def make_app(open_site: OpenSite) -> ClientApp:
         )
         return _reply(sums, message)
 
+    _add_training(app, open_trainer)
     return app
+
+
+def _add_training(app: ClientApp, open_trainer: OpenTrainer) -> None:
+    @app.train("finetune")
+    @guarded
+    def finetune(message: Message, context: Context) -> Message:
+        trainer = open_trainer(context)
+        order = wire.decode_order(message.content, len(trainer.site.classes))
+        travel = trainer.travel(order.round)
+        arrays = wire.decode_weights(
+            message.content, {**travel.weights, **travel.start, **travel.companions}
+        )
+        return Message(wire.encode_update(trainer.finetune(order, arrays)), reply_to=message)
+
+    @app.evaluate("network")
+    @guarded
+    def judge(message: Message, context: Context) -> Message:
+        trainer = open_trainer(context)
+        order = wire.decode_order(message.content, len(trainer.site.classes))
+        travel = trainer.travel(order.round)
+        arrays = wire.decode_weights(message.content, {**travel.weights, **travel.start})
+        return _reply(trainer.judge(order, arrays), message)
+
+
+def guarded(answer: Callable[[Message, Context], Message]) -> Callable[..., Message]:
+    """Answer failures with a category and an identifier; details stay in the site's own log."""
+
+    def handler(message: Message, context: Context) -> Message:
+        try:
+            return answer(message, context)
+        except DermafedError as error:
+            return _refuse(message, type(error).__name__, error)
+        # Whatever fails, its text may name a patient's file: only a category leaves.
+        except Exception as error:  # noqa: BLE001
+            return _refuse(message, "InternalError", error)
+
+    return handler
+
+
+def keep_trainers(open_site: OpenSite, settings: RunSettings) -> OpenTrainer:
+    """Make a way to open the trainers of simulated nodes, which are kept between messages.
+
+    Parameters
+    ----------
+    open_site : callable
+        Gives the site of a Flower context.
+    settings : RunSettings
+        The run; what sites keep between rounds lies in its cache folder.
+    """
+    trainers: dict[int, Trainer] = {}
+
+    def open_trainer(context: Context) -> Trainer:
+        from client.training.trainer import Trainer
+
+        if context.node_id not in trainers:
+            states = Path(settings.cache or default_cache()) / STATES
+            trainers[context.node_id] = Trainer(open_site(context), settings, states)
+        return trainers[context.node_id]
+
+    return open_trainer
+
+
+def trainer_of_node(context: Context) -> Trainer:
+    """Make what trains for a node's site, which keeps its state beside the feature cache."""
+    # Rounds of sums import no torch.
+    from client.training.trainer import Trainer
+
+    return Trainer(site_of_node(context), _settings(context), state_folder(context))
 
 
 def _settings(context: Context) -> RunSettings:
@@ -107,4 +173,4 @@ def _refuse(message: Message, category: str, error: Exception) -> Message:
     return wire.error_reply(category, identifier, message)
 
 
-app = make_app(site_of_node)
+app = make_app(site_of_node, trainer_of_node)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # sums of many splits, whose differences tell single images apart.
 NODE_SETTINGS = ("cache", "cohort", "minimum-count", "resample-key", "site", "split-seed")
 
+STATES = "states"
 _KEY_LENGTH = 16
 _OF_SIMULATION = ("partition-id", "num-partitions")
 
@@ -49,20 +50,33 @@ def site_of_node(context: Context) -> Site:
     simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
     name, cohort, rows = (_simulated_site if simulated else _real_site)(settings, node)
     backbone = get_backbone(settings.backbone)
-    # A real site's cache is its own affair, as its cohort and what it withholds are.
-    folder = node.get("cache") or (simulated and settings.cache) or default_cache()
+    folder = _cache_folder(settings, node, simulated=simulated)
     return open_site(
         name,
         cohort,
         rows,
         backbone,
-        FeatureCache(Path(str(folder)), backbone),
+        FeatureCache(folder, backbone),
         split_seed=settings.split_seed,
         folds=learner_folds(settings),
         disclosure=_disclosure(settings, node, simulated=simulated),
         resample_key=seed_key(settings.seed) if simulated else _own_key(node),
         skip_unreadable=settings.skip_unreadable,
     )
+
+
+def state_folder(context: Context) -> Path:
+    """Tell where a node keeps what must survive between rounds of fine-tuning."""
+    settings = RunSettings.from_run_config(context.run_config)
+    node = context.node_config
+    simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
+    return _cache_folder(settings, node, simulated=simulated) / STATES
+
+
+def _cache_folder(settings: RunSettings, node: UserConfig, *, simulated: bool) -> Path:
+    # A real site's cache is its own affair, as its cohort and what it withholds are.
+    folder = node.get("cache") or (simulated and settings.cache) or default_cache()
+    return Path(str(folder))
 
 
 def learner_folds(settings: RunSettings) -> int:

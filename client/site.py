@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from client.training.pixels import Pixels
 from common.backbones import Backbone
 from common.cohort import Cohort
 from common.disclosure import EXACT, Disclosure
@@ -60,6 +61,8 @@ class Site:
         Number of lesions of the images kept.
     unreadable : tuple of str
         Images left out, with the reasons.
+    pixels : Pixels
+        The images, for fine-tuning.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Site:
     resample_key: bytes = field(repr=False)
     lesions: int
     unreadable: tuple[str, ...]
+    pixels: Pixels = field(repr=False)
 
     def member(self, split: Split) -> NDArray[np.bool_]:
         """Tell which images are of one part of the split and may be summed over."""
@@ -263,6 +267,7 @@ def make_site(
         resample_key=_own_key(x) if resample_key is None else resample_key,
         lesions=len(set(cohort.lesion[rows][disclosed].tolist())),
         unreadable=unreadable,
+        pixels=Pixels([cohort.path[row] for row in rows], backbone.transform),
     )
 
 

@@ -55,3 +55,11 @@ class StudyError(DermafedError):
 
 class LeakageError(DermafedError):
     """The split lets a lesion be in training and in testing."""
+
+
+class StateError(DermafedError):
+    """What a site or a coordinator kept between rounds is not there."""
+
+
+class TrainingError(DermafedError):
+    """Local training went wrong."""

@@ -67,6 +67,18 @@ class RunSettings(BaseModel):
     draws : int
         Resamples of the sites' lesions behind each interval; 0 for no intervals, 200 at most,
         since many more link each image's results with each other.
+    strategy : str
+        Key of `common.finetuning.strategies.STRATEGIES`, to fine-tune the backbone after the
+        learner's head; empty for the head alone.
+    strategy_settings : str
+        ``"key=value key=value"``, as the strategy's own settings class says.
+    training : str
+        ``"key=value key=value"`` of `common.finetuning.settings.TrainingSettings`.
+    retries : int
+        How often a round of fine-tuning below the quorum is repeated before the run ends.
+    checkpoint : str
+        Folder of an unfinished fine-tuning run, from which it goes on, and which stays; empty for
+        the run folder's name with ``.unfinished`` after it, which goes once the run is finished.
     """
 
     model_config = ConfigDict(
@@ -93,6 +105,11 @@ class RunSettings(BaseModel):
     disclosure: Literal["exact", "guarded"] = "exact"
     minimum_count: int = Field(DEFAULT_MINIMUM, ge=1)
     draws: int = Field(200, ge=0, le=MOST_DRAWS)
+    strategy: str = ""
+    strategy_settings: str = ""
+    training: str = ""
+    retries: int = Field(2, ge=0, le=100)
+    checkpoint: str = ""
 
     @classmethod
     def from_run_config(cls, config: Mapping[str, object]) -> RunSettings:

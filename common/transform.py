@@ -1,9 +1,9 @@
-"""From an image file's bytes to the square of pixels that a backbone looks at."""
+"""From an image file's bytes to the rectangle of pixels that a backbone looks at."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,24 +19,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transform:
-    """Central square crop, bicubic resize, then ``(x / 255 - mean) / std`` on every channel.
+    """Central crop to the shape, bicubic resize, then ``(x / 255 - mean) / std`` on every channel.
 
     Attributes
     ----------
     size : int
-        Side of the square, in pixels.
+        Width, in pixels; the side of a square.
     mean, std : float
         Normalisation on the 0 to 1 scale; the network's side applies it.
+    height : int or None
+        Height, in pixels; None for a square.
     """
 
     size: int
     mean: float
     std: float
+    height: int | None = field(default=None, kw_only=True)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, in pixels."""
+        return self.height or self.size, self.size
 
     @property
     def key(self) -> str:
         """Text that changes whenever the pixels or their scale would."""
-        return f"centre-square,bicubic,{self.size},mean={self.mean!r},std={self.std!r}"
+        shape = "centre-square,bicubic,{1}" if self.height is None else "centre,bicubic,{1}x{0}"
+        return f"{shape.format(*self.shape)},mean={self.mean!r},std={self.std!r}"
 
     def pixels(self, data: bytes, source: Path) -> NDArray[np.uint8]:
         """Decode, crop and resize one image.
@@ -50,7 +59,7 @@ class Transform:
 
         Returns
         -------
-        ndarray of uint8, shape (size, size, 3)
+        ndarray of uint8, shape (height, size, 3)
             RGB pixels.
 
         Raises
@@ -58,9 +67,9 @@ class Transform:
         ImageError
             If the bytes are not a complete image.
         """
-        return self.square(decode(data, source))
+        return self.fit(decode(data, source))
 
-    def square(self, image: Image.Image) -> NDArray[np.uint8]:
+    def fit(self, image: Image.Image) -> NDArray[np.uint8]:
         """Crop and resize one decoded image.
 
         Parameters
@@ -70,15 +79,18 @@ class Transform:
 
         Returns
         -------
-        ndarray of uint8, shape (size, size, 3)
+        ndarray of uint8, shape (height, size, 3)
             RGB pixels.
         """
         from PIL import Image
 
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.crop((left, top, left + side, top + side))
-        return np.asarray(square.resize((self.size, self.size), Image.Resampling.BICUBIC))
+        height, width = self.shape
+        # The largest part in the middle that has the shape.
+        across = min(image.width, max(1, round(image.height * width / height)))
+        down = min(image.height, max(1, round(image.width * height / width)))
+        left, top = (image.width - across) // 2, (image.height - down) // 2
+        part = image.crop((left, top, left + across, top + down))
+        return np.asarray(part.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def read_image(path: Path) -> bytes:

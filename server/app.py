@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -32,6 +34,23 @@ def main(grid: Grid, context: Context) -> None:
     if not settings.out:
         raise SettingsError("run setting out: give the folder to write, an absolute path")
     with new_run_folder(Path(settings.out), overwrite=settings.overwrite) as folder:
-        result = run_federation(grid, settings, folder, _LOG.info)
+        result = _run(grid, settings, folder)
+    # Only now: a folder that could not be written leaves the checkpoints where they are.
+    if settings.strategy and not settings.checkpoint:
+        shutil.rmtree(_unfinished(settings), ignore_errors=True)
     pooled = result["test"]["pooled"]
     _LOG.info("balanced accuracy %s on %s test images", pooled["balanced_accuracy"], pooled["n"])
+
+
+def _run(grid: Grid, settings: RunSettings, folder: Path) -> dict[str, Any]:
+    if not settings.strategy:
+        return run_federation(grid, settings, folder, _LOG.info)
+    # Here, so that a federation by sums does not import torch.
+    from server.finetuning.run import run_finetuning
+
+    return run_finetuning(grid, settings, folder, _LOG.info, _unfinished(settings))
+
+
+def _unfinished(settings: RunSettings) -> Path:
+    """Name the folder of an unfinished fine-tuning run."""
+    return Path(settings.checkpoint or f"{settings.out}.unfinished")

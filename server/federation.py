@@ -63,7 +63,7 @@ def run_federation(
     # Sites read them, too, when they join, but could only refuse without saying why.
     read_settings(settings.learner, settings.learner_settings)
     seconds: dict[str, float] = {}
-    with _timed(seconds, "join"):
+    with timed(seconds, "join"):
         without = [name.strip() for name in settings.without.split(",") if name.strip()]
         sites = strategy.join(settings.sites, backbone.fingerprint, settings.split_seed, without)
     for info in sites.values():
@@ -75,16 +75,16 @@ def run_federation(
     problem = Problem(classes, backbone.dimension)
     learner = make_learner(settings.learner, problem, settings.learner_settings)
     if settings.warm_start:
-        learner.warm_start(_warm_model(settings, problem).arrays)
+        learner.warm_start(warm_model(settings, problem).arrays)
     ledger = Ledger(out, settings, problem, sites) if learner.settings.ledger else None
-    with _timed(seconds, "learn"):
+    with timed(seconds, "learn"):
         state, members = strategy.fit(learner, sites, None if ledger is None else ledger.keep)
     if ledger is not None:
         ledger.keep_only([info.site for info in members.values()])
-    with _timed(seconds, "evaluate"):
+    with timed(seconds, "evaluate"):
         results = strategy.evaluate(state, members, settings.draws)
 
-    model = _model(settings, classes, state, members)
+    model = head_model(settings, classes, state, members)
     save_model(out, model)
     result = {
         "config": settings.model_dump(exclude={"out", "overwrite", "cache"}),
@@ -100,8 +100,8 @@ def run_federation(
             "left_out": strategy.left_out,
             "withheld": {info.site: list(info.withheld) for info in members.values()},
         },
-        "selection": _selection(state),
-        "test": _test(results, task),
+        "selection": selection_of(state),
+        "test": pooled_and_by_site(results, task),
         "versions": package_versions(),
     }
     write_result(out, result)
@@ -114,9 +114,10 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     (folder / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _model(
+def head_model(
     settings: RunSettings, classes: tuple[str, ...], state: State, sites: dict[int, SiteInfo]
 ) -> Model:
+    """Describe a fitted head as a model."""
     backbone = get_backbone(settings.backbone)
     absent = np.flatnonzero(state.arrays["class_count"] == 0)
     selection = Selection.of(state)
@@ -138,7 +139,14 @@ def _model(
     )
 
 
-def _test(results: dict[str, Contribution], task: SiteInfo) -> dict[str, Any]:
+def pooled_and_by_site(results: dict[str, Contribution], task: SiteInfo) -> dict[str, Any]:
+    """Derive the metrics of evaluation sums, of all sites together and of each.
+
+    Raises
+    ------
+    RoundError
+        If there are none.
+    """
     if not results:
         raise RoundError("evaluation: no site answered")
     pooled = Total()
@@ -154,7 +162,8 @@ def _test(results: dict[str, Contribution], task: SiteInfo) -> dict[str, Any]:
     }
 
 
-def _selection(state: State) -> dict[str, Any] | None:
+def selection_of(state: State) -> dict[str, Any] | None:
+    """Give the results of a search as ``result.json`` holds them, None where there was none."""
     selection = Selection.of(state)
     if selection is None:
         return None
@@ -167,7 +176,14 @@ def _selection(state: State) -> dict[str, Any] | None:
     }
 
 
-def _warm_model(settings: RunSettings, problem: Problem) -> Model:
+def warm_model(settings: RunSettings, problem: Problem) -> Model:
+    """Read the model that a learner starts from.
+
+    Raises
+    ------
+    SettingsError
+        If it is of other classes or another backbone.
+    """
     model = load_model(Path(settings.warm_start))
     about = model.description
     backbone = get_backbone(settings.backbone)
@@ -179,7 +195,8 @@ def _warm_model(settings: RunSettings, problem: Problem) -> Model:
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Measure the body's wall-clock time."""
     start = time.perf_counter()
     yield
     seconds[phase] = round(time.perf_counter() - start, 3)

@@ -132,8 +132,8 @@ class SumStrategy:
         nodes = self._wait_for_nodes(expected)
         joined: dict[int, SiteInfo] = {}
         refused: dict[str, str] = {}
-        messages = (self._message(RecordDict(), node, wire.JOIN) for node in nodes)
-        for asked in self._collect(messages):
+        messages = (self.message(RecordDict(), node, wire.JOIN) for node in nodes)
+        for asked in self.ask(messages):
             try:
                 joined[asked.node_id] = wire.decode_site_info(asked.content())
             except ContributionError as error:
@@ -264,7 +264,7 @@ class SumStrategy:
         refused: dict[str, str] = {}
         answered = 0
         kind = question.kind
-        for reply in self._collect(self._message(question.content, node, kind) for node in sites):
+        for reply in self.ask(self.message(question.content, node, kind) for node in sites):
             info = sites[reply.node_id]
             registered = getattr(info, question.part.value)
             try:
@@ -277,7 +277,8 @@ class SumStrategy:
                 yield reply.node_id, sums
         self._require_quorum(kind, asked, answered, refused)
 
-    def _collect(self, messages: Iterator[Message]) -> Iterator[Asked]:
+    def ask(self, messages: Iterator[Message]) -> Iterator[Asked]:
+        """Send messages and yield the replies, in the order of the messages, counting bytes."""
         policy = self.policy
         for asked in collect(self.grid, messages, window=policy.window, deadline=policy.deadline):
             if asked.reply is not None and asked.reply.has_content():
@@ -288,7 +289,8 @@ class SumStrategy:
                     asked.reply, asked.problem = None, "the reply holds an empty text"
             yield asked
 
-    def _message(self, content: RecordDict, node: int, kind: str) -> Message:
+    def message(self, content: RecordDict, node: int, kind: str) -> Message:
+        """Make a message to a node, counting its bytes."""
         self.traffic.bytes_down += wire.count_bytes(content)
         ttl = self.policy.deadline + 60.0
         return Message(content, node, kind, group_id=str(self.traffic.rounds + 1), ttl=ttl)

@@ -1,4 +1,4 @@
-"""A single simulation in the form of a study's result, so that one report reads both."""
+"""A single run of the lab in the form of a study's result, so that one report reads both."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ import numpy as np
 
 from common.settings import RunSettings
 from common.split import Split
+from simulations.studies.base import Pair
 from simulations.studies.cells import evaluate
 from simulations.studies.groups import CLIENT, GROUPINGS
 from simulations.studies.image_table import make_image_table
-from simulations.studies.result import PREDICTIONS_FILE, describe_cohort, write_predictions
+from simulations.studies.result import (
+    PREDICTIONS_FILE,
+    comparisons,
+    describe_cohort,
+    write_predictions,
+)
 from simulations.studies.series import Repetition, Series
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from common.cohort import Cohort
     from simulations.predictions import Predictions
 
-SIMULATE, CONDITION = "simulate", "all sites"
+SIMULATE, FINETUNE, CONDITION = "simulate", "finetune", "all sites"
+FEDERATED, FINE_TUNED, FROZEN = "federated", "fine-tuned", "frozen head"
 _COSTS = ("rounds", "bytes_up", "bytes_down")
 
 
@@ -31,7 +40,7 @@ def write_as_study(
     predictions: Predictions,
     result: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write ``predictions.csv`` and give what ``result.json`` shares with a study's.
+    """Write a simulation's ``predictions.csv`` and give what ``result.json`` has of a study's.
 
     Parameters
     ----------
@@ -46,35 +55,99 @@ def write_as_study(
     result : mapping
         What ``result.json`` holds so far, the oracle included.
     """
-    readable = cohort.take(predictions.rows)
-    groupings = {name: group(readable) for name, group in GROUPINGS.items()}
     learner = f"{settings.learner} {settings.learner_settings}".strip()
+    oracle = result["oracle"]
+    return {
+        "study": SIMULATE,
+        "question": "What is a model worth that all sites have learned together?",
+        **_write(folder, settings, cohort, predictions.rows, learner, {FEDERATED: predictions}, []),
+        "exactness": [
+            {
+                "learner": learner,
+                "condition": CONDITION,
+                "predictions": len(predictions.rows),
+                "differ": oracle["predictions_that_differ"],
+                "auc_error": _auc_error(result["test"]),
+            }
+        ],
+        "costs": [_cost(learner, FEDERATED, result, result["seconds"]["learn"])],
+    }
+
+
+def write_finetuning_as_study(
+    folder: Path,
+    settings: RunSettings,
+    cohort: Cohort,
+    head: Predictions,
+    network: Predictions,
+    result: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write a fine-tuning run's ``predictions.csv``, and give what is a study's as above.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    settings : RunSettings
+        The run.
+    cohort : Cohort
+        As it was read.
+    head : Predictions
+        Those of the exact head on frozen features, of every readable image.
+    network : Predictions
+        Those of the fine-tuned network, of the test images.
+    result : mapping
+        What ``result.json`` holds so far.
+    """
+    learner = f"{settings.strategy} {settings.strategy_settings}".strip()
+    tested = head.take(head.split == Split.TEST.value)
+    models = {FINE_TUNED: network, FROZEN: tested}
+    pair = Pair((FINE_TUNED, CONDITION), (FROZEN, CONDITION))
+    trained = sum(entry["seconds"] for entry in result["history"])
+    return {
+        "study": FINETUNE,
+        "question": "Does fine-tuning across sites do better than a head on frozen features?",
+        **_write(folder, settings, cohort, head.rows, learner, models, [pair]),
+        "exactness": [],
+        "costs": [_cost(learner, FINE_TUNED, result, result["seconds"]["learn"] + trained)],
+    }
+
+
+def _write(
+    folder: Path,
+    settings: RunSettings,
+    cohort: Cohort,
+    readable_rows: NDArray[np.intp],
+    learner: str,
+    models: Mapping[str, Predictions],
+    pairs: list[Pair],
+) -> dict[str, Any]:
+    readable = cohort.take(readable_rows)
+    groupings = {name: group(readable) for name, group in GROUPINGS.items()}
     about = {"partition": settings.partition}
 
-    def series(rows: np.ndarray[Any, Any]) -> Series:
-        p = predictions.probabilities[rows]
+    def series(model: str, found: Predictions) -> Series:
+        p = found.probabilities
         part = Repetition(
             settings.split_seed,
-            rows,
-            predictions.client[rows],
+            np.searchsorted(readable_rows, found.rows),
+            found.client,
             p.astype(np.float32),
             p.argmax(axis=1),
         )
-        return Series(learner, "federated", CONDITION, about, (part,))
+        return Series(learner, model, CONDITION, about, (part,))
 
-    write_predictions(
-        folder / PREDICTIONS_FILE, readable, groupings, [series(np.arange(len(readable)))]
-    )
-    test = series(np.flatnonzero(predictions.split == Split.TEST.value))
+    everything = [series(model, found) for model, found in models.items()]
+    write_predictions(folder / PREDICTIONS_FILE, readable, groupings, everything)
     table = make_image_table(readable, groupings, draws=settings.draws, seed=settings.seed)
     by = [*GROUPINGS, *([] if settings.partition == "site" else [CLIENT])]
-    evaluated = evaluate(test, table, by)
-    row = {"learner": learner, "condition": CONDITION}
-    oracle = result["oracle"]
+    tested = [
+        series(model, found.take(found.split == Split.TEST.value))
+        for model, found in models.items()
+    ]
+    evaluated = {one.name: evaluate(one, table, by) for one in tested}
     return {
         "kind": "study",
-        "study": SIMULATE,
-        "question": "What is a model worth that all sites have learned together?",
         "settings": {
             "cohort": settings.cohort,
             "learners": [learner],
@@ -88,27 +161,21 @@ def write_as_study(
             "unreadable": len(cohort) - len(readable),
             "sites_known": cohort.sites_known,
         },
-        "cells": evaluated.cells,
-        "fairness": evaluated.fairness,
-        "comparisons": [],
-        "exactness": [
-            {
-                **row,
-                "predictions": len(readable),
-                "differ": oracle["predictions_that_differ"],
-                "auc_error": _auc_error(result["test"]),
-            }
-        ],
-        "costs": [
-            {
-                **row,
-                "model": "federated",
-                "federations": 1.0,
-                **{name: float(result[name]) for name in _COSTS},
-                "seconds": float(result["seconds"]["learn"]),
-            }
-        ],
+        "cells": [cell for one in evaluated.values() for cell in one.cells],
+        "fairness": [entry for one in evaluated.values() for entry in one.fairness],
+        "comparisons": comparisons(by, pairs, [learner], evaluated),
         "notes": [],
+    }
+
+
+def _cost(learner: str, model: str, result: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    return {
+        "learner": learner,
+        "condition": CONDITION,
+        "model": model,
+        "federations": 1.0,
+        **{name: float(result[name]) for name in _COSTS},
+        "seconds": float(seconds),
     }
 
 

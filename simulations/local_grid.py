@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from flwr.app import Context, Message, RecordDict
 
-from client.app import make_app
+from client.app import keep_trainers, make_app
 from client.site import Site
 from common.settings import RunSettings
 from simulations.lab_grid import LabGrid
@@ -26,7 +26,11 @@ class LocalGrid(LabGrid):
     def __init__(self, sites: Mapping[int, Site], settings: RunSettings) -> None:
         self._config = settings.run_config()
         self._replies: dict[str, Message] = {}
-        self._app = make_app(lambda context: sites[context.node_id])
+
+        def site_of(context: Context) -> Site:
+            return sites[context.node_id]
+
+        self._app = make_app(site_of, keep_trainers(site_of, settings))
         super().__init__(sites)
 
     def _send(self, message_id: str, message: Message) -> None:

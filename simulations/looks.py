@@ -116,7 +116,7 @@ def _sample(cohort: Cohort, site: str, at_most: int, seed: int) -> list[int]:
 
 def _measure(path: Path) -> NDArray[np.float64]:
     """Give mean and mean square of L*, a* and b*, then the edges' widths."""
-    lab = srgb_to_lab(_SQUARE.square(decode(read_image(path), path)))
+    lab = srgb_to_lab(_SQUARE.fit(decode(read_image(path), path)))
     inside = lab[inner_disc(SIDE)].astype(np.float64)
     widths = edge_widths(np.ascontiguousarray(lab[..., 0]), BLURS)
     return np.concatenate([inside.mean(axis=0), np.square(inside).mean(axis=0), widths])

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
+from common.errors import ContributionError
 from common.evaluated import metrics_of_confusion
+from common.split import Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from common.cohort import Cohort
     from simulations.site_host import SitePredictions
 
 
@@ -42,6 +45,17 @@ class Predictions:
     probabilities: NDArray[np.float64]
     x: NDArray[np.float32]
     kept: NDArray[np.bool_]
+
+    def take(self, member: NDArray[np.bool_]) -> Predictions:
+        """Give some of the images."""
+        return Predictions(
+            self.rows[member],
+            self.client[member],
+            self.split[member],
+            self.probabilities[member],
+            self.x[member],
+            self.kept[member],
+        )
 
 
 def gather(parts: list[SitePredictions], split: NDArray[np.str_]) -> Predictions:
@@ -96,3 +110,46 @@ def exact_metrics(
         if 0 < (y == label).sum() < len(y)
     ]
     return metrics_of_confusion(confusion, float(np.mean(aucs)) if aucs else None, classes)
+
+
+def checked_metrics(
+    cohort: Cohort, predictions: Predictions, from_sums: dict[str, Any]
+) -> dict[str, Any]:
+    """Give exact metrics by acquisition site and by simulated site, beside the federation's own.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        As it was read.
+    predictions : Predictions
+        Of the test images, at least.
+    from_sums : dict
+        Test metrics of the sites' sums, pooled and by site.
+
+    Raises
+    ------
+    ContributionError
+        If the sites' sums are not those of their predictions.
+    """
+    test = predictions.split == Split.TEST.value
+    y, p = cohort.y[predictions.rows], predictions.probabilities
+
+    def metrics(member: NDArray[np.bool_]) -> dict[str, Any]:
+        return exact_metrics(y[test & member], p[test & member], cohort.classes)
+
+    pooled = metrics(np.ones(len(y), dtype=np.bool_))
+    site = cohort.site[predictions.rows]
+    clients = {name: metrics(predictions.client == name) for name in from_sums["sites"]}
+    for name, found in clients.items():
+        told = from_sums["sites"][name]
+        whole = told["n"] == found["n"] and told["images_withheld"] == 0
+        if whole and found["confusion"] != told["confusion"]:
+            raise ContributionError(f"site {name}: its sums are not those of its predictions")
+    pooled["macro_auc_from_sums"] = from_sums["pooled"]["macro_auc"]
+    return {
+        "pooled": pooled,
+        "sites": {name: metrics(site == name) for name in cohort.sites},
+        "clients": clients,
+        # What the coordinator alone knows, which in a deployment is all that there is.
+        "from_sums": from_sums,
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +13,17 @@ import numpy as np
 import ray
 from flwr.app import Context, Message, RecordDict
 
-from client.app import make_app
-from client.node import learner_folds, run_disclosure
+from client.app import keep_trainers, make_app
+from client.node import STATES, learner_folds, run_disclosure
 from client.site import Site, open_site
+from client.training.keep import Keep
 from common.backbones import get_backbone
 from common.cohort import Cohort, load_cohort
 from common.errors import CohortError
 from common.evaluation import class_probabilities
 from common.feature_cache import FeatureCache, default_cache
+from common.finetuning.order import Order
+from common.learners.base import Arrays
 from common.metrics import seed_key
 from common.model import Model
 from common.settings import RunSettings
@@ -87,7 +92,8 @@ class SiteHost:
         self._digest = digest
         self._sites: dict[int, Site] = {}
         self._done: dict[int, int] = {}
-        self._app = make_app(lambda context: self._sites[context.node_id])
+        self._trainer = keep_trainers(self._site_of, settings)
+        self._app = make_app(self._site_of, self._trainer)
 
     def open(self, sites: list[SimulatedSite]) -> list[str]:
         """Open sites, computing the features that this machine's cache lacks.
@@ -140,15 +146,19 @@ class SiteHost:
 
     def answer(self, message: Message) -> Message:
         """Answer a message with the ClientApp, as the node that it is for."""
-        node_id = message.metadata.dst_node_id
-        context = Context(
-            run_id=message.metadata.run_id,
+        return self._app(message, self._context(message.metadata.dst_node_id))
+
+    def _context(self, node_id: int) -> Context:
+        return Context(
+            run_id=1,
             node_id=node_id,
             node_config={},
             state=RecordDict(),
             run_config=self._settings.run_config(),
         )
-        return self._app(message, context)
+
+    def _site_of(self, context: Context) -> Site:
+        return self._sites[context.node_id]
 
     def predict(self, model: Model) -> list[SitePredictions]:
         """Apply the model to every image of every site here."""
@@ -157,6 +167,42 @@ class SiteHost:
             SitePredictions(s.name, s.rows, class_probabilities(head, classes, s.x), s.x, s.kept)
             for s in self._sites.values()
         ]
+
+    def predict_network(
+        self, order: Order, counted: Mapping[str, int], arrays: Arrays
+    ) -> list[SitePredictions]:
+        """Apply fine-tuned weights to the test images of every site here, as the site judges them.
+
+        Parameters
+        ----------
+        order : Order
+            The best round; each site's own state is added here.
+        counted : mapping of str to int
+            The round whose state each site predicts with; 0 where it is missing.
+        arrays : mapping of str to ndarray of float32
+            The network's, those included that do not travel.
+        """
+        found = []
+        for node_id, site in self._sites.items():
+            trainer = self._trainer(self._context(node_id))
+            travel = trainer.travel(order.round)
+            sent = {name: arrays[name] for name in (*travel.weights, *travel.start)}
+            rows = np.flatnonzero(site.member(order.part))
+            own = replace(order, state_round=counted.get(site.name, 0))
+            p = trainer.predict(own, sent, rows)
+            found.append(
+                SitePredictions(site.name, site.rows[rows], p, site.x[rows], site.kept[rows])
+            )
+        return found
+
+    def drop_states(self, run: str) -> None:
+        """Remove what the sites here kept between the rounds of a run."""
+        states = Path(self._settings.cache or default_cache()) / STATES
+        for site in self._sites.values():
+            Keep(states, run, site.name).drop()
+        # Another host's sites may still be there.
+        with suppress(OSError):
+            (states / run).rmdir()
 
 
 def table_digest(cohort: Cohort) -> str:

@@ -49,8 +49,8 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
     stages = ", ".join(f"{name} {count}" for name, count in result["stages"].items())
     lines = [
         (
-            f"{result['rounds']} rounds ({stages}), {_mib(result['bytes_up'])} up, "
-            f"{_mib(result['bytes_down'])} down, {seconds:.1f} s"
+            f"{result['rounds']} rounds ({stages}), {mebibytes(result['bytes_up'])} up, "
+            f"{mebibytes(result['bytes_down'])} down, {seconds:.1f} s"
         ),
         "balanced accuracy and AUC: means over the classes that a row has, 95% intervals by lesion",
         f"against the oracle: {_difference(oracle)}",
@@ -109,19 +109,31 @@ def _metrics(
         f"{metrics['n']:,}",
         f"{classes - len(metrics['classes_absent'])} of {classes}",
         *(
-            _score(metrics[name], (intervals or {}).get(name))
+            score(metrics[name], (intervals or {}).get(name))
             for name in ("balanced_accuracy", "macro_auc")
         ),
     )
 
 
-def _score(value: float | None, interval: list[float | None] | None = None) -> str:
+def score(value: float | None, interval: list[float | None] | None = None, sign: str = "") -> str:
+    """Write a metric with its interval; ``sign="+"`` writes the sign of either.
+
+    Parameters
+    ----------
+    value : float or None
+        The metric.
+    interval : list of float or None
+        Value, low and high end; None for none.
+    sign : str
+        As in a format.
+    """
     if value is None:
         return "-"
     if interval is None or interval[1] is None:
-        return f"{value:.3f}"
-    return f"{value:.3f} ({interval[1]:.3f} to {interval[2]:.3f})"
+        return f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} ({interval[1]:{sign}.3f} to {interval[2]:{sign}.3f})"
 
 
-def _mib(count: int) -> str:
+def mebibytes(count: int) -> str:
+    """Write a number of bytes."""
     return f"{count / 2**20:.1f} MiB"

@@ -129,7 +129,7 @@ def check(
             pictures = open_pictures(table, likeness=near_duplicates, progress=bar)
         for problem in pictures.problem:
             say(console, problem)
-    input_size = get_backbone("efficientnet_lite0").transform.size
+    input_size = min(get_backbone("efficientnet_lite0").transform.shape)
     with progress_bar(console, "comparing") as bar:
         findings = audit(table, split, pictures, input_size=input_size, progress=bar)
     shown = output()

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from common.backbones.frozen_norm import conv_norm
 from common.backbones.registry import get_backbone
 from common.errors import WeightsError
 
@@ -52,12 +53,20 @@ class SamePadConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, cin, h, w)`` to ``(n, cout, ceil(h / stride), ceil(w / stride))``."""
-        stride, kernel = self.stride[0], self.kernel_size[0]
-        if stride > 1:
-            down = _same_padding(x.shape[2], kernel, stride)
-            right = _same_padding(x.shape[3], kernel, stride)
-            x = functional.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
+        if self.stride[0] > 1:
+            x = functional.pad(x, self.margins(x.shape[2], x.shape[3]))
         return super().forward(x)
+
+    def margins(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Give the rows and columns to add left, right, above and below before a convolution.
+
+        All zero at stride 1, where the convolution pads by itself.
+        """
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        if stride == 1:
+            return 0, 0, 0, 0
+        down, right = _same_padding(height, kernel, stride), _same_padding(width, kernel, stride)
+        return right // 2, right - right // 2, down // 2, down - down // 2
 
 
 def _same_padding(length: int, kernel: int, stride: int) -> int:
@@ -85,9 +94,10 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, cin, h, w)`` to ``(n, channels, h / stride, w / stride)``."""
-        y = functional.relu6(self.bn0(self.expand_conv(x)), inplace=True) if self.expands else x
-        y = functional.relu6(self.bn1(self.depthwise_conv(y)), inplace=True)
-        out: Tensor = self.bn2(self.project_conv(y))
+        expand = cast("SamePadConv", self.expand_conv)
+        y = conv_norm(expand, self.bn0, x, act=True) if self.expands else x
+        y = conv_norm(self.depthwise_conv, self.bn1, y, act=True)
+        out = conv_norm(self.project_conv, self.bn2, y, act=False)
         return out.add_(x) if self.adds_input else out
 
 
@@ -110,8 +120,8 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images ``(n, 3, 224, 224)``, normalised, to features ``(n, 1280)``."""
-        x = functional.relu6(self.bn0(self.conv_stem(x)), inplace=True)
-        x = functional.relu6(self.bn1(self.conv_head(self.blocks(x))), inplace=True)
+        x = conv_norm(self.conv_stem, self.bn0, x, act=True)
+        x = conv_norm(self.conv_head, self.bn1, self.blocks(x), act=True)
         return x.mean((2, 3))
 
     def logits(self, x: Tensor) -> Tensor:
@@ -131,6 +141,45 @@ def fold_batch_norm(network: EfficientNetLite0) -> EfficientNetLite0:
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
     return network
+
+
+class _Stem(nn.Module):
+    """A convolution, its norm and the activation."""
+
+    def __init__(self, conv: SamePadConv, norm: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.norm = conv, norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, cin, h, w)`` to ``(n, cout, h / stride, w / stride)``."""
+        return conv_norm(self.conv, self.norm, x, act=True)
+
+
+class _Pooled(nn.Module):
+    """The mean over places of what a trunk gives."""
+
+    def __init__(self, trunk: nn.Sequential) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images ``(n, 3, h, w)``, normalised, to features ``(n, channels)``."""
+        features: Tensor = self.trunk(x).mean((2, 3))
+        return features
+
+
+def trunk_of(network: EfficientNetLite0, kept: int) -> nn.Sequential:
+    """Take a network apart into its first stages, which keep its weights.
+
+    Tan & Le's table 1 has nine: the stem, seven stages of blocks, and the last convolution.
+    """
+    stages: list[nn.Module] = [_Stem(network.conv_stem, network.bn0)]
+    first = 0
+    for stage in _STAGES:
+        stages.append(network.blocks[first : first + stage.repeats])
+        first += stage.repeats
+    stages.append(_Stem(network.conv_head, network.bn1))
+    return nn.Sequential(*stages[:kept])
 
 
 def weights_path() -> Path:
@@ -172,8 +221,24 @@ def load_unfolded() -> EfficientNetLite0:
     return network.eval().requires_grad_(False)
 
 
-def load_network() -> nn.Module:
+def load_trunk(kept: int) -> nn.Sequential:
+    """Build the first stages for fine-tuning: BatchNorm apart, evaluation mode, trainable.
+
+    Raises
+    ------
+    WeightsError
+        As `weights_path`.
+    """
+    return trunk_of(load_unfolded(), kept).requires_grad_(True)
+
+
+def load_network(kept: int = 0) -> nn.Module:
     """Build the network for extraction: BatchNorm folded, channels last.
+
+    Parameters
+    ----------
+    kept : int
+        Stages to keep, from the image on; 0 for all.
 
     Raises
     ------
@@ -184,4 +249,4 @@ def load_network() -> nn.Module:
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
+    return _Pooled(trunk_of(network, kept)) if kept else network

@@ -98,8 +98,19 @@ class HeadSettings(FrontSettings):
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def check_settings(kind: type[Settings], values: Mapping[str, object]) -> Settings:
+def check_settings(
+    kind: type[Settings], values: Mapping[str, object], of: str = "learner"
+) -> Settings:
     """Check settings.
+
+    Parameters
+    ----------
+    kind : type
+        What they must be.
+    values : mapping of str to object
+        By name.
+    of : str
+        Whose settings they are, for messages.
 
     Raises
     ------
@@ -114,14 +125,14 @@ def check_settings(kind: type[Settings], values: Mapping[str, object]) -> Settin
             name = ".".join(map(str, item["loc"]))
             if item["type"] == "extra_forbidden":
                 known = ", ".join(kind.model_fields)
-                problems.append(f"{name}: unknown; this learner has {known}")
+                problems.append(f"{name}: unknown; known: {known}")
             else:
                 problems.append(f"{name}: {item['msg']}" if name else str(item["msg"]))
-        raise SettingsError(f"learner settings: {'; '.join(problems)}") from error
+        raise SettingsError(f"{of} settings: {'; '.join(problems)}") from error
 
 
-def parse_assignments(text: str) -> dict[str, str]:
-    """Read ``"key=value key=value"``.
+def parse_assignments(text: str, of: str = "learner") -> dict[str, str]:
+    """Read ``"key=value key=value"``; `of` tells whose settings they are.
 
     Raises
     ------
@@ -132,8 +143,8 @@ def parse_assignments(text: str) -> dict[str, str]:
     for item in text.split():
         key, sign, value = item.partition("=")
         if not sign or not key or not value:
-            raise SettingsError(f"learner settings: {item!r} is not key=value")
+            raise SettingsError(f"{of} settings: {item!r} is not key=value")
         if key in values:
-            raise SettingsError(f"learner settings: {key} is given twice")
+            raise SettingsError(f"{of} settings: {key} is given twice")
         values[key] = value
     return values

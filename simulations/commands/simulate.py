@@ -11,12 +11,11 @@ import typer
 from common.console import messages, output, progress_bar, say
 from common.disclosure import DEFAULT_MINIMUM
 from common.errors import SettingsError
-from common.feature_cache import default_cache
 from common.learners import LEARNERS
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.run_folder import check_run_folder
 from common.settings import RunSettings
-from common.sources.embedded import embedded_cohort
+from simulations.commands.folders import run_folders, with_cohort
 from simulations.table import show_result
 
 
@@ -79,12 +78,6 @@ def simulate(
       dermafed simulate --learner ridge --set folds=5 --set search=grid:0.01:100:12
     """
     run = out or Path("runs") / datetime.now().astimezone().strftime("simulate-%Y%m%d-%H%M%S")
-    if cohort is None and ray_address is not None:
-        raise SettingsError("--ray-address: name a COHORT that the cluster's machines can read")
-    folder = None if cohort is None else (cohort.absolute() if ray_address else cohort.resolve())
-    folders = {"cohort": "" if folder is None else str(folder), "out": str(run.absolute())}
-    if cache is not None or ray_address is None:
-        folders["cache"] = str((cache or default_cache()).absolute())
     settings = RunSettings.from_run_config(
         {
             "learner": learner,
@@ -102,22 +95,19 @@ def simulate(
             "quorum": quorum,
             "deadline": deadline,
             "window": window,
-            **folders,
+            **run_folders(cohort, run, cache, ray_address),
         }
     )
     check_run_folder(run, overwrite=overwrite)
     _check_names(settings)
 
     console = messages()
-    if not settings.cohort:
-        with progress_bar(console, "synthetic cohort") as bar:
-            made = embedded_cohort(default_cache(), bar)
-        settings = settings.model_copy(update={"cohort": str(made)})
+    settings = with_cohort(settings, console)
 
     # Ray is imported only here: --help and a wrong setting need none of it.
     try:
-        from simulations.federation import Display
         from simulations.federation import simulate as run_simulation
+        from simulations.hosts import Display
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"{error.name} is not installed; install dermafed with the extra simulation"

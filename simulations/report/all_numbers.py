@@ -13,7 +13,7 @@ from simulations.report.grid import Grid, Row
 from simulations.report.numbers import Sentence, Tally, count
 from simulations.report.panels.view import main_conditions
 from simulations.report.schema import Cell, Comparison
-from simulations.report.titles import FEDERATED, attribute_title, model_title
+from simulations.report.titles import attribute_title, model_title
 
 _OF_A_CLASS = ("sensitivity", "specificity", "f1", "auc", "sensitivity_at_95")
 
@@ -70,7 +70,7 @@ def class_tables(facts: Facts) -> list[Grid]:
         cell
         for cell in facts.study.cells
         if cell.learner == facts.learner
-        and cell.model == FEDERATED
+        and cell.model == facts.model
         and cell.by in (ALL, "site")
         and cell.condition in main_conditions(facts)
     ]

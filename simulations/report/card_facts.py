@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from simulations.report.facts import ALL, BALANCED, FEW_LESIONS, Facts
 from simulations.report.loading import Run
 from simulations.report.numbers import Shown, count, format_number
-from simulations.report.titles import FEDERATED, attribute_title, listed, model_title
+from simulations.report.titles import attribute_title, head_name, listed, model_title
 
 _SPECIAL = "\\`*_{}[]<>#|&!~$"
 
@@ -72,7 +72,7 @@ def test_sizes(runs: Sequence[Run]) -> str:
     said = []
     for run in runs:
         facts = Facts(run.study)
-        cell = facts.cell(FEDERATED, facts.main_condition, ALL, ALL)
+        cell = facts.cell(facts.model, facts.main_condition, ALL, ALL)
         if cell is not None:
             images = listed([count(n) for n in cell.images])
             said.append(
@@ -87,10 +87,10 @@ def headline(runs: Sequence[Run]) -> str:
     said = []
     for run in runs:
         facts = Facts(run.study)
-        value = facts.value(FEDERATED, facts.main_condition, ALL, ALL, BALANCED)
+        value = facts.value(facts.model, facts.main_condition, ALL, ALL, BALANCED)
         said.append(
             f"{run.study.study} ({plain(facts.main_condition)}): balanced accuracy of the "
-            f"federated {plain(facts.learner)} head {interval(value)}."
+            f"federated {plain(head_name(facts.learner))} {interval(value)}."
         )
     return " ".join(said)
 
@@ -112,7 +112,7 @@ def heterogeneity(runs: Sequence[Run]) -> str:
         values = {
             site: shown
             for site in facts.groups("site")
-            if (shown := facts.value(FEDERATED, facts.main_condition, "site", site, BALANCED))
+            if (shown := facts.value(facts.model, facts.main_condition, "site", site, BALANCED))
         }
         if len(values) > 1:
             low = min(values, key=lambda site: values[site].value or 0.0)
@@ -134,7 +134,10 @@ def groups(runs: Sequence[Run]) -> str:
 def baselines(runs: Sequence[Run]) -> str:
     """List the models that stand beside the federated one."""
     found = dict.fromkeys(
-        model for run in runs for model, _ in Facts(run.study).series if model != FEDERATED
+        model
+        for facts in (Facts(run.study) for run in runs)
+        for model, _ in facts.series
+        if model != facts.model
     )
     names = listed([plain(model_title(model)) for model in found])
     return f"Beside the federated model stand: {names}." if names else "No other model was run."

@@ -10,7 +10,7 @@ from common.errors import RunFolderError
 from common.metrics.catalogue import SEPARATOR
 from simulations.report.numbers import Shown, flipped
 from simulations.report.schema import Cell, Comparison, GroupDifference, Study, Triple
-from simulations.report.titles import BASELINE, BASELINES, FEDERATED, MODELS, POOLED
+from simulations.report.titles import BASELINE, BASELINES, FEDERATED, FINE_TUNED, MODELS, POOLED
 from simulations.skin_tone import TONES
 
 ALL = "all"
@@ -26,6 +26,7 @@ _MAIN = {
     "cross-site": "trained at all sites",
     "fairness": "all sites",
     "simulate": "all sites",
+    "finetune": "all sites",
     "learning-curve": "all images of all sites",
 }
 
@@ -58,6 +59,11 @@ class Facts:
         """The learner shown first: the first that the study was asked for, never the best."""
         return self.study.settings.learners[0]
 
+    @property
+    def model(self) -> str:
+        """The model that the study is about."""
+        return FINE_TUNED if self.study.study == "finetune" else FEDERATED
+
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """The metrics shown first: balanced accuracy, then what melanoma and malignancy allow."""
@@ -67,15 +73,15 @@ class Facts:
 
     @cached_property
     def conditions(self) -> tuple[str, ...]:
-        """Conditions of the federated model of the first learner, as the study orders them."""
+        """Conditions of the main model of the first learner, as the study orders them."""
         found = [
             c.condition
             for c in self.study.cells
-            if c.learner == self.learner and c.model == FEDERATED
+            if c.learner == self.learner and c.model == self.model
         ]
         if not found:
             raise RunFolderError(
-                f"{self.study.study}: no cell of learner {self.learner!r}, model {FEDERATED!r}; "
+                f"{self.study.study}: no cell of learner {self.learner!r}, model {self.model!r}; "
                 "run the study anew"
             )
         return tuple(dict.fromkeys(found))
@@ -92,7 +98,7 @@ class Facts:
 
     @cached_property
     def series(self) -> tuple[tuple[str, str], ...]:
-        """Models and conditions of the first learner and the baselines, federated first."""
+        """Models and conditions of the first learner and the baselines, the main model first."""
         found = dict.fromkeys(
             (cell.model, cell.condition)
             for cell in self.study.cells

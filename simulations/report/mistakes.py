@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from simulations.report.facts import Facts
 from simulations.report.predictions_table import PredictionsTable
-from simulations.report.titles import FEDERATED
 
 MOST, MOST_OF_A_SITE = 12, 4
 
@@ -55,7 +54,9 @@ def confident_mistakes(facts: Facts, predictions: PredictionsTable) -> list[Mist
         Its predictions.
     """
     text = predictions.text
-    rows = predictions.rows(learner=facts.learner, model=FEDERATED, condition=facts.main_condition)
+    rows = predictions.rows(
+        learner=facts.learner, model=facts.model, condition=facts.main_condition
+    )
     rows = rows[text["y_true"][rows] != text["y_pred"][rows]]
     column = {name: index for index, name in enumerate(predictions.classes)}
     confidence = [

@@ -14,7 +14,6 @@ from simulations.report.facts import Facts
 from simulations.report.loading import Run
 from simulations.report.numbers import Sentence, Shown, Tally, count
 from simulations.report.panels.view import group_label, sites_and_all
-from simulations.report.titles import FEDERATED
 from simulations.report.tripod_ai import TRIPOD_AI
 
 
@@ -105,7 +104,7 @@ def _results(run: Run, title: str) -> list[str]:
         f"|---|---|{'---|' * len(titles)}",
     ]
     for by, group in sites_and_all(facts):
-        cell = facts.cell(FEDERATED, facts.main_condition, by, group)
+        cell = facts.cell(facts.model, facts.main_condition, by, group)
         if cell is None:
             continue
         values = [interval(facts.shown(cell, metric)) for metric in facts.metrics]

@@ -14,14 +14,13 @@ from common.metrics.comparison import compare
 from simulations.report.facts import ALL, BALANCED, Facts
 from simulations.report.loading import Run
 from simulations.report.numbers import Shown
-from simulations.report.titles import FEDERATED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from simulations.report.predictions_table import PredictionsTable
 
-_KIND = "simulate"
+_KINDS = ("simulate", "finetune")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def paired_comparisons(runs: Sequence[Run]) -> list[Paired]:
     runs : sequence of Run
         All runs of a page.
     """
-    simulations = [run for run in runs if run.study.study == _KIND]
+    simulations = [run for run in runs if run.study.study in _KINDS]
     pairs = (_compare(a, b) for a, b in combinations(simulations, 2))
     return [pair for pair in pairs if pair is not None]
 
@@ -134,7 +133,7 @@ def _rows(run: Run) -> dict[tuple[str, str], int]:
     """Find the first learner's federated predictions by image and split seed."""
     facts = Facts(run.study)
     table = run.predictions
-    found = table.rows(learner=facts.learner, model=FEDERATED, condition=facts.main_condition)
+    found = table.rows(learner=facts.learner, model=facts.model, condition=facts.main_condition)
     return {
         (str(table.text["image_id"][row]), str(table.text["split_seed"][row])): int(row)
         for row in found

@@ -18,6 +18,7 @@ StudyName = Literal[
     "fairness",
     "learning-curve",
     "simulate",
+    "finetune",
 ]
 COVERAGES = 20
 RELIABILITY_BINS = 15

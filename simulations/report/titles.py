@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from common.finetuning.strategies import STRATEGIES
+
 FEDERATED, POOLED, LOCAL = "federated", "pooled", "local"
 PERSONALISED, MAJORITY, SHORTCUT = "personalised", "majority", "shortcut"
+FINE_TUNED, FROZEN = "fine-tuned", "frozen head"
 # Models that learn from no image; they stand under a learner of this name.
 BASELINE = "baseline"
 BASELINES = (MAJORITY, SHORTCUT)
@@ -11,6 +14,11 @@ BASELINES = (MAJORITY, SHORTCUT)
 # In the order in which they are shown: name, short title, what it is.
 MODELS = {
     FEDERATED: ("federated", "trained over the sites together, no image leaving any of them"),
+    FINE_TUNED: (
+        "fine-tuned",
+        "a network fine-tuned over the sites together, no image leaving any of them",
+    ),
+    FROZEN: ("frozen head", "the exact federated head that fine-tuning began with"),
     POOLED: (
         "pooled",
         "scikit-learn on all training images in one place: what a federation could at best equal",
@@ -51,9 +59,13 @@ def attribute_title(by: str) -> str:
 
 
 def head_name(learner: str) -> str:
-    """Name a learner with its settings: ``logistic pca=128`` is "logistic head (pca=128)"."""
+    """Name a learner with its settings: ``logistic pca=128`` is "logistic head (pca=128)".
+
+    A strategy of fine-tuning makes a network: ``fedprox mu=0.1`` is "fedprox network (mu=0.1)".
+    """
     name, _, settings = learner.partition(" ")
-    return f"{name} head ({settings})" if settings else f"{name} head"
+    kind = "network" if name in STRATEGIES else "head"
+    return f"{name} {kind} ({settings})" if settings else f"{name} {kind}"
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:

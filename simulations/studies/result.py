@@ -115,14 +115,17 @@ def write_predictions(
 
 
 def comparisons(
-    study: Study, pairs: Sequence[Pair], learners: Sequence[str], found: Mapping[Any, Evaluated]
+    by: Sequence[str],
+    pairs: Sequence[Pair],
+    learners: Sequence[str],
+    found: Mapping[Any, Evaluated],
 ) -> list[Json]:
     """Compare pairs of series in every group, for each learner.
 
     Parameters
     ----------
-    study : Study
-        Whose groupings are compared.
+    by : sequence of str
+        Groupings in which they are compared.
     pairs : sequence of Pair
         What to compare.
     learners : sequence of str
@@ -136,15 +139,15 @@ def comparisons(
             a, b = (_series(found, learner, *side) for side in (pair.a, pair.b))
             if a is None or b is None:
                 continue
-            for by in study.by:
+            for grouping in by:
                 for metric in COMPARED:
-                    differences = compare(a.draws[by, metric], b.draws[by, metric])
+                    differences = compare(a.draws[grouping, metric], b.draws[grouping, metric])
                     if not differences:
                         continue
                     entries.append(
                         {
                             "learner": learner,
-                            "by": by,
+                            "by": grouping,
                             "metric": metric,
                             "a": {"model": pair.a[0], "condition": pair.a[1]},
                             "b": {"model": pair.b[0], "condition": pair.b[1]},

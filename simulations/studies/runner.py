@@ -93,7 +93,7 @@ def run_study(
         "cohort": files.describe_cohort(lab.cohort),
         "cells": [cell for one in in_order for cell in one.cells],
         "fairness": [entry for one in in_order for entry in one.fairness],
-        "comparisons": files.comparisons(study, study.pairs(plan), plan.learners, evaluated),
+        "comparisons": files.comparisons(study.by, study.pairs(plan), plan.learners, evaluated),
         "exactness": files.exactness(results),
         "costs": files.costs(study, results),
         "notes": notes,

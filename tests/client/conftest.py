@@ -14,8 +14,9 @@ from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.supercore.task_identity import TaskIdentity
 
 import common.backbones.registry
-from client.app import make_app
+from client.app import make_app, trainer_of_node
 from client.site import Site
+from client.training.pixels import Pixels
 from common.backbones import Backbone
 from common.disclosure import EXACT
 from common.feature_cache import FeatureCache, image_key
@@ -84,6 +85,7 @@ def make_site(images: int, *, seed: int = 0, part: Split | None = None) -> Site:
         resample_key=seed_key(0),
         lesions=images,
         unreadable=(),
+        pixels=Pixels((), TINY.transform),
     )
 
 
@@ -111,7 +113,7 @@ def asker_of() -> Callable[..., Asker]:
 
     def make(site: Site | Callable[[Context], Site] | ClientApp) -> Asker:
         if isinstance(site, Site):
-            return Asker(make_app(lambda _context: site))
+            return Asker(make_app(lambda _context: site, trainer_of_node))
         return Asker(site)  # type: ignore[arg-type]
 
     return make

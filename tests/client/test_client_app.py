@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix, log_loss
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from client.app import app, make_app
+from client.app import app, make_app, trainer_of_node
 from client.node import site_of_node
 from client.site import Site
 from common import wire
@@ -237,7 +237,7 @@ def test_what_fails_is_told_in_the_sites_log_and_only_its_kind_leaves(
     def open_site(_context: Context) -> Site:
         raise error from ValueError(f"while reading {SECRET}")
 
-    reply = asker_of(make_app(open_site))(kind)
+    reply = asker_of(make_app(open_site, trainer_of_node))(kind)
     _assert_refused(reply, category)
     assert SECRET not in _everything(reply)
     # The site's own people get the whole story.
@@ -252,7 +252,7 @@ def test_two_errors_have_two_identifiers(asker_of: AskerOf) -> None:
     def open_site(_context: Context) -> Site:
         raise RuntimeError(SECRET)
 
-    ask = asker_of(make_app(open_site))
+    ask = asker_of(make_app(open_site, trainer_of_node))
     assert ask(wire.JOIN).error.reason != ask(wire.JOIN).error.reason
 
 
@@ -478,4 +478,4 @@ def test_a_question_that_the_app_does_not_know_opens_no_site(asker_of: AskerOf, 
         pytest.fail("the site was opened")
 
     with pytest.raises(ValueError, match="registered"):
-        asker_of(make_app(open_site))(kind)
+        asker_of(make_app(open_site, trainer_of_node))(kind)

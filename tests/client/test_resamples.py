@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from client.site import Site
+from client.training.pixels import Pixels
 from common.backbones import Backbone
 from common.disclosure import EXACT, GUARDED
 from common.evaluated import metrics_of_sums
@@ -41,6 +42,7 @@ def site(tiny_backbone: Backbone) -> Site:
         resample_key=b"a key of this site",
         lesions=n,
         unreadable=(),
+        pixels=Pixels((), tiny_backbone.transform),
     )
 
 

@@ -70,7 +70,7 @@ def test_an_unknown_key_is_refused_with_those_that_there_are(name: str) -> None:
     known = ", ".join(LEARNERS[name][0].settings_type.model_fields)
     with pytest.raises(SettingsError) as caught:
         make_learner(name, PROBLEM, "colour=red")
-    assert str(caught.value) == f"learner settings: colour: unknown; this learner has {known}"
+    assert str(caught.value) == f"learner settings: colour: unknown; known: {known}"
 
 
 @pytest.mark.parametrize("name", LEARNERS)

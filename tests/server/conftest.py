@@ -20,8 +20,9 @@ from flwr.supercore.task_identity import TaskIdentity
 import common.backbones.registry
 import server.collect
 import server.sum_strategy
-from client.app import make_app
+from client.app import make_app, trainer_of_node
 from client.site import Site
+from client.training.pixels import Pixels
 from common.backbones import Backbone
 from common.disclosure import EXACT, Disclosure
 from common.metrics import seed_key
@@ -191,7 +192,7 @@ class Hospitals:
 
             return of_node
 
-        app = make_app(lambda context: self.sites[context.node_id])
+        app = make_app(lambda context: self.sites[context.node_id], trainer_of_node)
         return FakeGrid(self.clock, {node: answer(node) for node in self.sites})
 
     def pooled(
@@ -228,6 +229,7 @@ def make_site(name: str, images: int, seed: int, classes: int = len(CLASSES)) ->
         resample_key=seed_key(0),
         lesions=images,
         unreadable=(),
+        pixels=Pixels((), TINY.transform),
     )
 
 

@@ -9,7 +9,7 @@ from common.metrics import describe
 from simulations.report.curve_numbers import risk_number
 from simulations.report.facts import ALL, BALANCED, MALIGNANT, Compared, Facts
 from simulations.report.numbers import Sentence, Shown, Tally, count
-from simulations.report.titles import FEDERATED, MAJORITY, POOLED, SHORTCUT, head_name, listed
+from simulations.report.titles import MAJORITY, POOLED, SHORTCUT, head_name, listed
 
 NO_DIFFERENCE = "no difference could be shown"
 
@@ -48,7 +48,7 @@ def lowest_and_highest(
     values = {
         group: shown
         for group in facts.groups(by)
-        if (shown := facts.value(FEDERATED, condition, by, group, metric)) is not None
+        if (shown := facts.value(facts.model, condition, by, group, metric)) is not None
     }
     return extremes(values, describe(metric).title)
 
@@ -151,7 +151,7 @@ def against_baselines(facts: Facts, condition: str) -> tuple[Sentence, ...]:
     }
     said = []
     for model, what in whats.items():
-        sentence = against(facts, (FEDERATED, condition), (model, condition), f"Against {what}")
+        sentence = against(facts, (facts.model, condition), (model, condition), f"Against {what}")
         if not sentence:
             # Not compared, but told: the reader sees both intervals.
             value = facts.value(model, condition, ALL, ALL, BALANCED)
@@ -183,7 +183,7 @@ def further(facts: Facts, condition: str, where: str) -> tuple[Sentence, ...]:
     """Say what holds for melanoma and for malignancy, where the classes allow it."""
     said: list[Sentence] = []
     for metric in facts.metrics:
-        value = facts.value(FEDERATED, condition, ALL, ALL, metric)
+        value = facts.value(facts.model, condition, ALL, ALL, metric)
         if metric == BALANCED or value is None:
             continue
         if metric == MALIGNANT:
@@ -201,7 +201,7 @@ def further(facts: Facts, condition: str, where: str) -> tuple[Sentence, ...]:
 
 def handing_over(facts: Facts, condition: str) -> Sentence:
     """Say how often the model is wrong where it is surest, against everywhere."""
-    cell = facts.cell(FEDERATED, condition, ALL, ALL)
+    cell = facts.cell(facts.model, condition, ALL, ALL)
     if cell is None or cell.curves is None:
         return ()
     half, whole = (risk_number(cell, cell.curves, coverage) for coverage in (0.5, 1.0))
@@ -223,7 +223,7 @@ def lacking_classes(facts: Facts, condition: str) -> Sentence:
     """Say which centres have no test image of some class: their means are over fewer classes."""
     lacking = []
     for group in facts.groups("site"):
-        cell = facts.cell(FEDERATED, condition, "site", group)
+        cell = facts.cell(facts.model, condition, "site", group)
         if cell is not None and cell.absent:
             lacking.append(f"{group} ({', '.join(cell.absent)})")
     if not lacking:

@@ -16,7 +16,6 @@ from simulations.report.answers.parts import (
 )
 from simulations.report.facts import ALL, BALANCED, Facts
 from simulations.report.numbers import Sentence
-from simulations.report.titles import FEDERATED
 
 
 def simulate(facts: Facts) -> Answer:
@@ -39,7 +38,7 @@ def simulate(facts: Facts) -> Answer:
 
 
 def _verdict(facts: Facts) -> Sentence:
-    value = facts.value(FEDERATED, facts.main_condition, ALL, ALL, BALANCED)
+    value = facts.value(facts.model, facts.main_condition, ALL, ALL, BALANCED)
     head = the_head(facts)
     if value is None:
         return (f"There is no test image to measure {head} on.",)

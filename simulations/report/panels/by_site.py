@@ -24,6 +24,7 @@ from simulations.report.titles import FEDERATED, LOCAL, MAJORITY, head_name, mod
 
 # Studies whose conditions are many: their matrix is of conditions and models.
 _OF_CONDITIONS = ("heterogeneity", "learning-curve")
+_OF_ONE_RUN = ("simulate", "finetune")
 _MOST_LINES, _MOST_CLIENTS = 7, 40
 
 
@@ -71,7 +72,7 @@ _LEARNERS = "Every learner of the study, in the order in which the study names t
 
 def _by_client(facts: Facts, lines: list[Series]) -> list[View]:
     """Show simulated sites, where they are others than the acquisition sites and not too many."""
-    clients = facts.groups("client") if facts.study.study == "simulate" else ()
+    clients = facts.groups("client") if facts.study.study in _OF_ONE_RUN else ()
     if not 1 < len(clients) <= _MOST_CLIENTS:
         return []
     places = [("client", name) for name in clients]

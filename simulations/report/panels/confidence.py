@@ -10,9 +10,9 @@ from simulations.report.grid import Grid, Row
 from simulations.report.numbers import Shown
 from simulations.report.panels.view import Panel, View, main_conditions, series_label
 from simulations.report.schema import COVERAGES, RELIABILITY_BINS, Cell, Curves, Triple
-from simulations.report.titles import FEDERATED, LOCAL, PERSONALISED, SHORTCUT
+from simulations.report.titles import FROZEN, LOCAL, PERSONALISED, SHORTCUT
 
-_MODELS = (FEDERATED, LOCAL, PERSONALISED, SHORTCUT)
+_BESIDE = (FROZEN, LOCAL, PERSONALISED, SHORTCUT)
 _TEXT = (
     "A model that knows when it is unsure can hand those images to a person. Left to right it "
     "decides more of them itself; low is good."
@@ -32,12 +32,12 @@ def confidence(facts: Facts) -> Panel:
     """Show risk by coverage of several models, and the reliability of the federated one."""
     conditions = main_conditions(facts)
     views = []
-    series = [(m, c) for m in _MODELS for c in conditions if (m, c) in facts.series]
+    series = [(m, c) for m in (facts.model, *_BESIDE) for c in conditions if (m, c) in facts.series]
     found = [(one, cell.curves) for one in series if (cell := _cell(facts, one)) and cell.curves]
     if found:
         views.append(_risk(facts, found))
     for condition in conditions:
-        cell = _cell(facts, (FEDERATED, condition))
+        cell = _cell(facts, (facts.model, condition))
         if cell is not None and cell.curves is not None:
             views.append(_reliability(cell, cell.curves))
     return Panel("When to hand over to a person", _TEXT, tuple(views))

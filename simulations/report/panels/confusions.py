@@ -8,7 +8,6 @@ from simulations.report.grid import Grid, Row
 from simulations.report.numbers import Shown
 from simulations.report.panels.view import Panel, View, main_conditions
 from simulations.report.schema import Cell
-from simulations.report.titles import FEDERATED
 
 _TEXT = (
     "Rows are the true class, columns the predicted one; each cell has the test images, summed "
@@ -21,14 +20,14 @@ def confusions(facts: Facts) -> Panel:
     views = [
         view
         for condition in main_conditions(facts)
-        if (view := _view(facts, facts.cell(FEDERATED, condition, ALL, ALL), "")) is not None
+        if (view := _view(facts, facts.cell(facts.model, condition, ALL, ALL), "")) is not None
     ]
     folded = [
         view
         for group in facts.groups("site")
         if (
             view := _view(
-                facts, facts.cell(FEDERATED, facts.main_condition, "site", group), f" at {group}"
+                facts, facts.cell(facts.model, facts.main_condition, "site", group), f" at {group}"
             )
         )
         is not None

@@ -7,7 +7,7 @@ from simulations.report.facts import BALANCED, Facts
 from simulations.report.fairness_tables import confound_of
 from simulations.report.figures.dot_plot import dot_plot
 from simulations.report.panels.view import Panel, View, grid_by_group, main_conditions
-from simulations.report.titles import FEDERATED, SHORTCUT, attribute_title
+from simulations.report.titles import SHORTCUT, attribute_title
 
 _NOT_OF_PERSONS = ("site", "client")
 _TEXT = "Groups of few lesions differ by chance; the intervals show by how much."
@@ -17,7 +17,7 @@ def groups(facts: Facts) -> Panel:
     """Show the federated model by group, with the predictor that sees no image beside it."""
     series = [
         (model, condition)
-        for model in (FEDERATED, SHORTCUT)
+        for model in (facts.model, SHORTCUT)
         for condition in main_conditions(facts)
         if (model, condition) in facts.series
     ]

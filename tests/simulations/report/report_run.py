@@ -112,7 +112,7 @@ def write_run(folder: Path, cohort_folder: Path, study: str, *, variant: str = "
         "cohort": describe_cohort(cohort),
         "cells": [cell for one in series for cell in found[one.name].cells],
         "fairness": [entry for one in series for entry in found[one.name].fairness],
-        "comparisons": comparisons(described, _pairs(study), learners, found),
+        "comparisons": comparisons(described.by, _pairs(study), learners, found),
         "exactness": _exactness(series),
         "costs": [
             {

@@ -234,17 +234,19 @@ def test_a_model_does_not_differ_from_itself() -> None:
     study = replace(STUDIES["cross-site"], by=("all", "site", "sex"))
     found = {each.name: evaluate(each, table, study.by) for each in (one, same_again, other)}
     pair = [Pair(("federated", "-"), ("pooled", "-"))]
-    entries = comparisons(study, pair, ["ridge"], found)
+    entries = comparisons(study.by, pair, ["ridge"], found)
     assert len(entries) == 3 * 4
     for entry in entries:
         for group in entry["groups"].values():
             assert group["difference"] == group["simultaneous"] == [0.0, 0.0, 0.0]
             assert group["p"] == group["p_corrected"] == 1.0
             assert group["decided"] is False
-    differs = comparisons(study, [Pair(("federated", "-"), ("local", "-"))], ["ridge"], found)
+    differs = comparisons(study.by, [Pair(("federated", "-"), ("local", "-"))], ["ridge"], found)
     assert any(group["difference"][0] for entry in differs for group in entry["groups"].values())
     # A series that was not made is not compared.
-    assert comparisons(study, [Pair(("federated", "-"), ("shortcut", "-"))], ["ridge"], found) == []
+    assert (
+        comparisons(study.by, [Pair(("federated", "-"), ("shortcut", "-"))], ["ridge"], found) == []
+    )
 
 
 def test_a_class_that_no_image_is_of_is_named_and_in_no_mean() -> None:

@@ -1,0 +1,1 @@
+"""Fine-tuning at a site: augmentation, sampling, loss and local training."""

@@ -1,0 +1,1 @@
+"""Fine-tuning across sites: what coordinator and sites agree on."""

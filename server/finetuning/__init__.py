@@ -1,0 +1,1 @@
+"""Rounds of fine-tuning at the coordinator: checkpoints, events and what reads them."""

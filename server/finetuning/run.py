@@ -1,0 +1,224 @@
+"""The main job of a fine-tuning coordinator: an exact head, rounds by plan, the best of them."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.serverapp import Grid
+
+from common.backbones import get_backbone
+from common.errors import SettingsError
+from common.finetuning.balance import site_share
+from common.finetuning.model import NetworkDescription, NetworkModel, save_network
+from common.finetuning.network import FineTunedNetwork, build_network, write_tensors
+from common.finetuning.plan import Phase, parse_plan
+from common.finetuning.settings import TrainingSettings
+from common.finetuning.strategies import strategy_kind, training_of
+from common.finetuning.travel import Travel
+from common.learners import read_settings
+from common.settings import RunSettings
+from common.site_info import SiteInfo
+from common.split import Split
+from common.versions import package_versions
+from server.federation import pooled_and_by_site, timed, write_result
+from server.finetuning.checkpoint import CheckpointFolder
+from server.finetuning.events import EventLog, Sink
+from server.finetuning.loop import Loop, shortened
+from server.finetuning.progress import Progress, identity_of
+from server.finetuning.rounds import TrainingRounds
+from server.finetuning.start import HEAD_FOLDER, come_back, join, learn_head
+from server.strategies import make_strategy
+from server.sum_strategy import RoundPolicy, SumStrategy, Traffic
+
+EVENTS_FILE = "events.jsonl"
+_TOKEN_BYTES = 16
+
+
+def run_finetuning(
+    grid: Grid,
+    settings: RunSettings,
+    out: Path,
+    report: Callable[[str], None],
+    work: Path,
+    sinks: Sequence[Sink] = (),
+) -> dict[str, Any]:
+    """Fine-tune across sites; write the network, the head, the events and ``result.json``.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's way to the nodes, deployed or simulated.
+    settings : RunSettings
+        The run.
+    out : Path
+        An empty folder.
+    report : callable
+        Called with a line of text for each thing that an operator should know.
+    work : Path
+        Folder of the unfinished run: where it holds checkpoints of a run of the same settings,
+        that run goes on. It stays.
+    sinks : sequence of Sink
+        Told of each event.
+
+    Returns
+    -------
+    dict
+        What ``result.json`` holds.
+
+    Raises
+    ------
+    DermafedError
+        If a setting is wrong, a round stays below the quorum or a folder cannot be written.
+    """
+    training = training_of(settings.strategy, settings.training)
+    backbone = get_backbone(settings.backbone)
+    plan = parse_plan(training.plan, backbone.stages)
+    # Before any site is asked, so that a wrong setting is told at once.
+    make_strategy(settings.strategy, settings.strategy_settings)
+    read_settings(settings.learner, settings.learner_settings)
+    policy = RoundPolicy(settings.quorum, settings.deadline, settings.window)
+    link = SumStrategy(grid, policy, report)
+    folder, identity = CheckpointFolder(work), identity_of(settings)
+    checkpoint, notes = folder.latest(identity)
+    for note in notes:
+        report(note)
+    seconds: dict[str, float] = {}
+    with EventLog(work / EVENTS_FILE, sinks) as events:
+        if checkpoint is not None:
+            link.traffic = Traffic(**checkpoint.facts["traffic"])
+        with timed(seconds, "join"):
+            sites = join(link, settings)
+        if checkpoint is None:
+            network = build_network(backbone, len(next(iter(sites.values())).classes))
+            _check_plan(network, plan, training, settings.strategy)
+            run = secrets.token_hex(_TOKEN_BYTES)
+            events.emit("start", run=run, sites=[info.site for info in sites.values()])
+            start, sites = learn_head(link, settings, sites, work, report)
+            progress = Progress(run, start, {}, {}, {})
+            events.emit("head", test=shortened(start.frozen_head))
+        else:
+            progress = Progress.of(checkpoint)
+            sites = come_back(progress.start, sites, link)
+            network = build_network(backbone, len(next(iter(sites.values())).classes))
+            events.emit("resume", run=progress.run, rounds_done=progress.round)
+            report(f"going on after round {progress.round}")
+        write_tensors(dict(network.state_dict(keep_vars=True)), progress.start.classifier)
+        rounds = _rounds(link, sites, settings, training, progress, events)
+        loop = Loop(settings, training, plan, network, rounds, progress, events, folder, identity)
+        with timed(seconds, "finetune"):
+            loop.run()
+        best = progress.best_round
+        with timed(seconds, "test"):
+            states = loop.states(progress.best_counted)
+            answers = rounds.judge(best, Split.TEST, progress.best, states, settings.draws)
+        if answers.left_out:
+            events.emit("left_out", round=best, kind=Split.TEST.value, sites=answers.left_out)
+        test = pooled_and_by_site(answers.of, next(iter(sites.values())))
+        events.emit("end", best_round=best, test=shortened(test))
+    save_network(out, _model(settings, progress, sites))
+    for path in (work / EVENTS_FILE, *(work / HEAD_FOLDER).iterdir()):
+        shutil.copyfile(path, out / path.name)
+    result = {
+        **_about(settings, link, progress, {**progress.start.seconds, **seconds}),
+        "frozen_head": progress.start.frozen_head,
+        "run": progress.run,
+        "history": progress.history,
+        "best_round": best,
+        "best_counted": progress.best_counted,
+        "gradient_steps": progress.steps,
+        "test": test,
+        "versions": package_versions(),
+    }
+    result["partition"]["left_out"].update(answers.left_out)
+    write_result(out, result)
+    return result
+
+
+def _check_plan(
+    network: FineTunedNetwork, plan: tuple[Phase, ...], training: TrainingSettings, strategy: str
+) -> None:
+    """Refuse a plan in whose first phase nothing would travel."""
+    if not Travel(network, plan[0].depth, training.norm, strategy).weights:
+        raise SettingsError(
+            f"training setting plan: {strategy} leaves the head at its site, so the plan cannot "
+            "begin with it; begin with a number of stages, or all"
+        )
+
+
+def _rounds(
+    link: SumStrategy,
+    sites: dict[int, SiteInfo],
+    settings: RunSettings,
+    training: TrainingSettings,
+    progress: Progress,
+    events: EventLog,
+) -> TrainingRounds:
+    counts = {
+        site: np.array(of_site, dtype=np.int64)
+        for site, of_site in progress.start.class_counts.items()
+    }
+    total = np.sum(list(counts.values()), axis=0)
+    power = training.sampling_power
+    return TrainingRounds(
+        link,
+        sites,
+        counts,
+        {site: site_share(of_site, total, power) for site, of_site in counts.items()},
+        progress.run,
+        progress.start.classifier if strategy_kind(settings.strategy).personal_head else {},
+        settings.retries,
+        lambda kind, number, left_out: events.emit(
+            "repeat", round=number, kind=kind, sites=left_out
+        ),
+    )
+
+
+def _model(
+    settings: RunSettings,
+    progress: Progress,
+    sites: dict[int, SiteInfo],
+) -> NetworkModel:
+    backbone, best = get_backbone(settings.backbone), progress.best_round
+    depth = progress.history[best]["depth"]
+    about = NetworkDescription(
+        backbone=backbone.name,
+        backbone_fingerprint=backbone.fingerprint,
+        classes=next(iter(sites.values())).classes,
+        strategy=settings.strategy,
+        strategy_settings=settings.strategy_settings,
+        training=settings.training,
+        depth=depth,
+        round=best,
+        split_seed=settings.split_seed,
+        sites=tuple(progress.start.sites),
+        versions=package_versions(),
+    )
+    return NetworkModel(about, {**progress.start.classifier, **progress.best})
+
+
+def _about(
+    settings: RunSettings, link: SumStrategy, progress: Progress, seconds: dict[str, float]
+) -> dict[str, Any]:
+    start, traffic = progress.start, link.traffic
+    return {
+        "config": settings.model_dump(exclude={"out", "overwrite", "cache", "checkpoint"}),
+        "strategy": settings.strategy,
+        "rounds": traffic.rounds,
+        "stages": traffic.stages,
+        "bytes_up": traffic.bytes_up,
+        "bytes_down": traffic.bytes_down,
+        "seconds": seconds,
+        "partition": {
+            "sites": len(start.sites),
+            "images": {site: info["images"] for site, info in start.sites.items()},
+            "lesions": {site: info["lesions"] for site, info in start.sites.items()},
+            "left_out": dict(link.left_out),
+            "withheld": {site: info["withheld"] for site, info in start.sites.items()},
+        },
+        "selection": start.selection,
+    }

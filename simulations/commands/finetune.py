@@ -1,0 +1,148 @@
+"""``dermafed finetune``: the backbone fine-tuned over simulated sites, and its frozen head."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.console import messages, output, progress_bar, say
+from common.errors import SettingsError
+from common.finetuning.strategies import STRATEGIES
+from common.learners import LEARNERS
+from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
+from common.run_folder import check_run_folder
+from common.settings import RunSettings
+from simulations.commands.folders import run_folders, with_cohort
+from simulations.finetuning_table import show_finetuning
+
+
+def finetune(
+    cohort: Annotated[
+        Path | None,
+        typer.Argument(help="Cohort folder or manifest; the embedded synthetic cohort if absent."),
+    ] = None,
+    strategy: Annotated[str, typer.Option(help=f"One of: {', '.join(STRATEGIES)}.")] = "fedavg",
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the strategy, as key=value; once for each."),
+    ] = None,
+    training: Annotated[
+        list[str] | None,
+        typer.Option("--train", help="A setting of local training, as key=value; once for each."),
+    ] = None,
+    learner: Annotated[
+        str, typer.Option(help=f"Head to start from, one of: {', '.join(LEARNERS)}.")
+    ] = "ridge",
+    partition: Annotated[
+        str, typer.Option(help="site, iid:N, dirichlet:ALPHA:N, quantity:N or classes:K:N.")
+    ] = "site",
+    backbone: BackboneName = "efficientnet_lite0",
+    split_seed: SplitSeed = 1,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the partition and of the sites' training.")
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to write; runs/<date and time> if absent.")
+    ] = None,
+    overwrite: Overwrite = False,
+    cache: CacheFolder = None,
+    skip_unreadable: SkipUnreadable = False,
+    quorum: Annotated[int, typer.Option(help="Sites that must answer; 0 for all.")] = 0,
+    deadline: Annotated[
+        float, typer.Option(help="Seconds that a site may take to answer.")
+    ] = 3600.0,
+    retries: Annotated[
+        int, typer.Option(help="How often a round below the quorum is repeated.")
+    ] = 2,
+    without: Annotated[
+        list[str] | None, typer.Option(help="A site that has withdrawn; once for each.")
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="A running Ray cluster, as HOST:PORT; COHORT is then a folder there."),
+    ] = None,
+) -> None:
+    """Fine-tune the backbone over simulated sites, from an exact federated head.
+
+    A run that was stopped goes on after its last finished round when the same command with the
+    same --out is given again; until then, its state is in the folder OUT.unfinished.
+
+    Examples
+    --------
+      dermafed finetune --train plan=head:1,2:2 --train steps=5
+
+      dermafed finetune path/to/HAM10000 --out runs/tuned
+
+      dermafed finetune path/to/HAM10000 --strategy fedprox --set mu=0.1 --train plan=2:5,all:10
+
+      dermafed finetune path/to/HAM10000 --strategy scaffold --train optimizer=sgd --train lr=0.01
+
+      dermafed finetune --backbone efficientnet_lite0+view:128x96 --train batch=16
+    """
+    run = out or Path("runs") / datetime.now().astimezone().strftime("finetune-%Y%m%d-%H%M%S")
+    settings = RunSettings.from_run_config(
+        {
+            "strategy": strategy,
+            "strategy-settings": " ".join(assignments or ()),
+            "training": " ".join(training or ()),
+            "learner": learner,
+            "learner-settings": "calibrate=temperature",
+            "partition": partition,
+            "backbone": backbone,
+            "without": ",".join(without or ()),
+            "split-seed": split_seed,
+            "seed": seed,
+            "overwrite": overwrite,
+            "skip-unreadable": skip_unreadable,
+            "quorum": quorum,
+            "deadline": deadline,
+            "retries": retries,
+            **run_folders(cohort, run, cache, ray_address),
+        }
+    )
+    check_run_folder(run, overwrite=overwrite)
+    _check_names(settings)
+
+    console = messages()
+    settings = with_cohort(settings, console)
+
+    # Ray and torch are imported only here: --help and a wrong setting need neither.
+    try:
+        from simulations.finetuning import finetune as run_finetuning
+        from simulations.hosts import Display
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"{error.name} is not installed; install dermafed with the extra simulation"
+        ) from error
+
+    with progress_bar(console, "start") as bar:
+        display = Display(
+            phase=bar.describe,
+            progress=bar,
+            note=lambda line: say(console, line),
+        )
+        result = run_finetuning(settings, ray_address=ray_address, display=display)
+    for name, reason in result["partition"]["left_out"].items():
+        say(console, f"site {name} left out: {reason}")
+    show_finetuning(output(), result, run)
+
+
+def _check_names(settings: RunSettings) -> None:
+    """Refuse an unknown name or setting before anything is computed."""
+    from common.backbones import get_backbone
+    from common.finetuning.plan import parse_plan
+    from common.finetuning.strategies import read_strategy, training_of
+    from common.learners import read_settings
+    from common.partition import parse_partition
+
+    read_strategy(settings.strategy, settings.strategy_settings)
+    training = training_of(settings.strategy, settings.training)
+    backbone = get_backbone(settings.backbone)
+    if not backbone.stages:
+        raise SettingsError(f"backbone {settings.backbone}: has no stages, so it is not fine-tuned")
+    parse_plan(training.plan, backbone.stages)
+    read_settings(settings.learner, settings.learner_settings)
+    parse_partition(settings.partition)
