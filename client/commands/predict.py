@@ -9,7 +9,9 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from rich.console import Console
 
+from client.training.pixels import Pixels
 from common.backbones import get_backbone
 from common.console import messages, progress_bar, say
 from common.errors import ImageError, RunFolderError
@@ -20,6 +22,9 @@ from common.image_folders import list_images, without_ending
 from common.model import load_model
 from common.options import CacheFolder, Overwrite, SkipUnreadable
 from common.whole_file import check_output, whole_file
+
+# Beside it, the run's exact head is what the network started from.
+NETWORK_FILE = "network.json"
 
 
 def predict(
@@ -39,6 +44,23 @@ def predict(
       dermafed predict runs/ham new-images/ --out predictions.csv
     """
     check_output(out, overwrite=overwrite)
+    paths, console = _paths(images), messages()
+    if (run / NETWORK_FILE).is_file():
+        found = _by_network(run, paths, console, skip_unreadable=skip_unreadable)
+    else:
+        store = cache or default_cache()
+        found = _by_head(run, paths, store, console, skip_unreadable=skip_unreadable)
+    _write(out, *found)
+    say(console, f"{len(found[0])} images: {out}")
+
+
+_Found = tuple[list[Path], tuple[str, ...], NDArray[np.float64]]
+
+
+def _by_head(
+    run: Path, paths: list[Path], cache: Path, console: Console, *, skip_unreadable: bool
+) -> _Found:
+    """Apply a head to frozen features."""
     model = load_model(run)
     about = model.description
     backbone = get_backbone(about.backbone)
@@ -47,17 +69,43 @@ def predict(
             f"{run}: trained on another release of backbone {about.backbone}; "
             f"use the dermafed release {about.versions.get('dermafed', 'of that run')}"
         )
-    paths = _paths(images)
-    console = messages()
-    store = FeatureCache(cache or default_cache(), backbone)
+    store = FeatureCache(cache, backbone)
     with progress_bar(console, "features") as bar:
         found = extract(paths, backbone, store, skip_unreadable=skip_unreadable, progress=bar)
     for problem in found.unreadable:
         say(console, f"left out: {problem}")
-    probabilities = class_probabilities(model.head(), about.classes, found.x)
     kept = [path for path, keep in zip(paths, found.kept, strict=True) if keep]
-    _write(out, kept, about.classes, probabilities)
-    say(console, f"{len(kept)} images: {out}")
+    return kept, about.classes, class_probabilities(model.head(), about.classes, found.x)
+
+
+def _by_network(run: Path, paths: list[Path], console: Console, *, skip_unreadable: bool) -> _Found:
+    """Run a fine-tuned network."""
+    # Heads need no torch when features are cached.
+    from client.training.predictions import predict_images
+    from common.finetuning.model import load_network
+    from common.finetuning.strategies import training_of
+
+    model = load_network(run)
+    about = model.description
+    pixels = Pixels(paths, get_backbone(about.backbone).transform)
+    kept = []
+    for row in range(len(paths)):
+        try:
+            pixels.take(np.array([row]))
+            kept.append(row)
+        except ImageError as error:
+            if not skip_unreadable:
+                raise
+            say(console, f"left out: {error}")
+    with progress_bar(console, "predictions") as bar:
+        probabilities = predict_images(
+            model.network(),
+            pixels,
+            np.array(kept, dtype=np.intp),
+            flip_average=training_of(about.strategy, about.training).flip_average,
+            progress=bar,
+        )
+    return [paths[row] for row in kept], about.classes, probabilities
 
 
 def _paths(images: list[Path]) -> list[Path]:

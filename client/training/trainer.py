@@ -12,10 +12,11 @@ from torch import Tensor
 
 from client.site import Site
 from client.training.augmentation import Augmentation, AugmentationSettings
-from client.training.feed import KeptFeed, PixelFeed, normalised
+from client.training.feed import KeptFeed, PixelFeed
 from client.training.keep import Keep
 from client.training.local import Batches, LocalTraining, own_arrays
 from client.training.loss import LossSettings
+from client.training.predictions import predict_images
 from client.training.rules import make_rule
 from client.training.rules.base import OWN
 from client.training.sampling import draw_batches, shuffled_batches
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-_CHUNK = 8
 
 
 class Trainer:
@@ -141,19 +140,13 @@ class Trainer:
         kept = Keep(self._states, order.run, self.site.name).load(order.state_round)
         self._load(arrays, {name: self._tensor(a) for name, a in kept.items()}, train=False)
         self.network.eval()
-        found = [np.zeros((0, len(self.site.classes)))]
-        for start in range(0, len(rows), _CHUNK):
-            pixels = self.site.pixels.take(rows[start : start + _CHUNK])
-            x = normalised(
-                torch.from_numpy(pixels).permute(0, 3, 1, 2), self.site.pixels, self._device
-            )
-            # In float32, so that the first round's predictions are those of the frozen features.
-            with torch.inference_mode():
-                logits = self.network(x)
-                if self._settings.flip_average:
-                    logits = (logits + self.network(x.flip(3))) / 2
-                found.append(logits.double().softmax(1).cpu().numpy())
-        return np.concatenate(found)
+        return predict_images(
+            self.network,
+            self.site.pixels,
+            rows,
+            flip_average=self._settings.flip_average,
+            device=self._device,
+        )
 
     def _load(self, arrays: Arrays, memory: Mapping[str, Tensor], *, train: bool) -> None:
         """Give the network the pretrained weights, the coordinator's, and the site's own."""

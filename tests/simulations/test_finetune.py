@@ -206,3 +206,31 @@ def test_the_networks_probabilities_are_those_of_the_saved_network(
         p = logits.double().softmax(1).numpy()[0]
         told = [float(row[f"p_{name}"]) for name in model.description.classes]
         np.testing.assert_allclose(told, p, atol=1e-5)
+
+
+def test_predict_classifies_files_with_the_fine_tuned_network(
+    tuned: tuple[Path, Done], dermafed: Any, cohort: Path, tmp_path: Path
+) -> None:
+    run, _ = tuned
+    rows = read_rows(run, "fine-tuned")[:6]
+    files = [next(cohort.rglob(f"{row['image_id']}.*")) for row in rows]
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    out = tmp_path / "out.csv"
+    done = dermafed("predict", run, *files, broken, "--out", out)
+    assert done.returncode != 0
+    assert "broken.jpg" in done.stderr
+    assert not out.exists()
+    done = dermafed("predict", run, *files, broken, "--skip-unreadable", "--out", out)
+    assert done.returncode == 0, done.stderr
+    with out.open(encoding="utf-8", newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert [row["image_id"] for row in found] == [row["image_id"] for row in rows]
+    names = [name for name in found[0] if name.startswith("p_")]
+    for mine, told in zip(found, rows, strict=True):
+        assert mine["y_pred"] == told["y_pred"]
+        np.testing.assert_allclose(
+            [float(mine[name]) for name in names],
+            [float(told[name]) for name in names],
+            atol=1e-5,
+        )
