@@ -26,7 +26,7 @@ class LossSettings:
     mixup : float
         Both parameters of the Beta distribution of `mix`; 0 for none.
     class_weights : tuple of float or None
-        One a class, from `client.training.sampling.class_weights`; None where all weigh 1.
+        One a class, from `common.finetuning.balance.class_weights`; None where all weigh 1.
     """
 
     label_smoothing: float

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 from sklearn.utils.class_weight import compute_class_weight
 
-from client.training.sampling import class_weights, draw_batches, shuffled_batches, site_share
+from client.training.sampling import draw_batches, shuffled_batches
 from common.errors import CohortError
+from common.finetuning.balance import class_weights, site_share
 
 counts_of_classes = (
     st.lists(st.integers(0, 7000), min_size=1, max_size=9)
