@@ -42,6 +42,8 @@ PLAIN_SGD = (
     "head_lr=0.1 schedule=constant balance=none label_smoothing=0 clip=0"
 )
 
+PERSONAL = "plan=all:2 steps=4 batch=8 share_batch=false lr=0.05 head_lr=0.3 precision=float32"
+
 OpenSites = Callable[[], dict[str, Site]]
 
 
@@ -264,7 +266,7 @@ def test_what_is_personal_never_leaves_the_site_and_is_used_there(
 ) -> None:
     sites = open_sites()
     site = next(iter(sites.values()))
-    settings = _settings(strategy, "plan=all:2 steps=4 batch=8 share_batch=false lr=0.01")
+    settings = _settings(strategy, PERSONAL)
     trainer = Trainer(site, settings, tmp_path / "states")
     weights = trainer.travel(1).weights
     personal = "bn" if strategy == "fedbn" else "classifier"

@@ -144,12 +144,16 @@ def test_flower_and_ray_are_told_not_to_phone_home(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cli, "app", app)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
-    for name in ("FLWR_TELEMETRY_ENABLED", "FLWR_DISABLE_UPDATE_CHECK"):
+    others = ("FLWR_TELEMETRY_ENABLED", "FLWR_DISABLE_UPDATE_CHECK", "MLFLOW_DISABLE_TELEMETRY")
+    for name in others:
+        # Set first, so that it is gone again afterwards.
+        monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     with pytest.raises(SystemExit):
         cli.main([])
     assert seen == {
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         "RAY_USAGE_STATS_ENABLED": "1",
     }
