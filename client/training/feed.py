@@ -52,7 +52,7 @@ class PixelFeed:
     ) -> None:
         self._pixels, self._members, self._augmentation = pixels, members, augmentation
         self._network, self._depth = network, depth
-        self._precision, self._device = precision, device
+        self._precision, self.device = precision, device
 
     def train(self, rows: NDArray[np.intp], seeds: NDArray[np.int64]) -> Tensor:
         """Give views of images, one a seed, as they enter the trained stages."""
@@ -66,10 +66,10 @@ class PixelFeed:
         return torch.from_numpy(self._pixels.take(self._members[rows])).permute(0, 3, 1, 2)
 
     def _lower(self, images: Tensor) -> Tensor:
-        x = normalised(images, self._pixels, self._device)
+        x = normalised(images, self._pixels, self.device)
         with (
             torch.no_grad(),
-            torch.autocast(self._device, self._precision, self._precision != torch.float32),
+            torch.autocast(self.device, self._precision, self._precision != torch.float32),
         ):
             maps = self._network.lower(x, self._depth)
         # Behind all stages only the mean over places is used.
@@ -101,11 +101,12 @@ class KeptFeed:
             self._maps, self._there = self._open(tuple(first.shape[1:]))
         missing = np.flatnonzero(~self._there[seeds])
         if len(missing):
-            self._maps[seeds[missing]] = self._feed.train(rows[missing], seeds[missing]).numpy()
+            made = self._feed.train(rows[missing], seeds[missing])
+            self._maps[seeds[missing]] = made.cpu().numpy()
             # Marked only when they are there, so that a kill leaves none that is not.
             self._maps.flush()  # type: ignore[attr-defined]
             self._there[seeds[missing]] = True
-        maps = torch.from_numpy(self._maps[seeds])
+        maps = torch.from_numpy(self._maps[seeds]).to(self._feed.device)
         return maps.contiguous(memory_format=torch.channels_last)
 
     def plain(self, rows: NDArray[np.intp]) -> Tensor:
