@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import ray
 
 from common.cohort import Cohort
+from common.finetuning.balance import site_share
 from common.finetuning.model import load_network
 from common.finetuning.order import Order
+from common.finetuning.strategies import training_of
 from common.model import load_model
+from common.partition import Partition
 from common.run_folder import new_run_folder
 from common.settings import RunSettings
 from common.split import Split, split_groups
@@ -68,7 +72,8 @@ def finetune(settings: RunSettings, *, ray_address: str | None, display: Display
         cohort, partition = plan or get(ray.remote(plan_sites).remote(settings))
         with new_run_folder(Path(settings.out), overwrite=settings.overwrite) as folder:
             clock.phase("features")
-            by_node = open_sites(cohort, partition, settings, cpus, display)
+            work_of = _shares(cohort, partition, settings)
+            by_node = open_sites(cohort, partition, settings, cpus, display, work_of)
             hosts = set(by_node.values())
             machines = len(set(get([host.machine.remote() for host in hosts])))
             clock.phase("federate")
@@ -92,6 +97,18 @@ def finetune(settings: RunSettings, *, ray_address: str | None, display: Display
         shutil.rmtree(work, ignore_errors=True)
         get([host.drop_states.remote(result["run"]) for host in hosts])
     return result
+
+
+def _shares(cohort: Cohort, partition: Partition, settings: RunSettings) -> dict[str, float]:
+    """Give the share of a step's images that each site has: its share of the work."""
+    trains = split_groups(settings.split_seed, cohort.group) == Split.TRAIN.value
+    counts = {
+        name: np.bincount(cohort.y[rows[trains[rows]]], minlength=len(cohort.classes))
+        for name, rows in zip(partition.names, partition.rows, strict=True)
+    }
+    power = training_of(settings.strategy, settings.training).sampling_power
+    total = np.sum(list(counts.values()), axis=0)
+    return {name: site_share(own, total, power) for name, own in counts.items()}
 
 
 def _predict(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,14 @@ def get(reference: Any) -> Any:  # noqa: ANN401
 
 
 def open_sites(
-    cohort: Cohort, partition: Partition, settings: RunSettings, cpus: int, display: Display
+    cohort: Cohort,
+    partition: Partition,
+    settings: RunSettings,
+    cpus: int,
+    display: Display,
+    work: Mapping[str, float] | None = None,
 ) -> dict[int, Any]:
-    """Start hosts, give each a like number of images, and wait until all sites are open.
+    """Start hosts, give each a like amount of work, and wait until all sites are open.
 
     Parameters
     ----------
@@ -102,6 +107,8 @@ def open_sites(
         Cores; a host has one.
     display : Display
         Shows how many images' features are there, and which images are left out.
+    work : mapping of str to float, optional
+        What each site has to do, in any unit; its number of images if absent.
 
     Returns
     -------
@@ -120,11 +127,12 @@ def open_sites(
         )
     ]
     hosts = start_hosts(min(len(sites), cpus), settings, table_digest(cohort))
-    load = [0] * len(hosts)
+    load = [0.0] * len(hosts)
+    amount = work or {site.name: float(len(site.rows)) for site in sites}
     shares: list[list[SimulatedSite]] = [[] for _ in hosts]
-    for site in sorted(sites, key=lambda site: -len(site.rows)):
+    for site in sorted(sites, key=lambda site: -amount[site.name]):
         host = load.index(min(load))
-        load[host] += len(site.rows)
+        load[host] += amount[site.name]
         shares[host].append(site)
     pending = [host.open.remote(share) for host, share in zip(hosts, shares, strict=True)]
     opened = list(pending)

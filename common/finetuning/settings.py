@@ -71,6 +71,9 @@ class TrainingSettings(BaseModel):
     views : int
         Augmented views of each image whose activations at the frozen stages' end are kept, so
         that these stages run once a view; 0 for a fresh view each time.
+    validate_every : int
+        Rounds from one validation to the next; the first, as the run begins, and the last round
+        of the plan are always validated. Only a validated round can be the best.
     patience : int
         Rounds without a better validation after which a run ends; 0 for the whole plan.
     """
@@ -111,6 +114,7 @@ class TrainingSettings(BaseModel):
     flip_average: bool = True
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     views: int = Field(0, ge=0, le=64)
+    validate_every: int = Field(1, ge=1)
     patience: int = Field(0, ge=0)
 
     @model_validator(mode="after")

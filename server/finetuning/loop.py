@@ -122,24 +122,29 @@ class Loop:
         return dict(read_tensors({name: tensors[name] for name in travel.weights}))
 
     def _end_round(self, begin: float, traffic: tuple[int, int], trained: Trained | None) -> None:
-        """Judge a round's weights, note it, keep it and tell it."""
+        """Judge a round's weights where they are to be, note it, keep it and tell it."""
         progress, rounds = self.progress, self.rounds
         number = progress.round + 1
-        answers = rounds.judge(
-            number, Split.VALIDATION, progress.average, self.states(progress.counted)
-        )
-        task = next(iter(rounds.sites.values()))
-        metrics = pooled_and_by_site(answers.of, task)
+        left_out = {"train": trained.left_out if trained else {}}
+        repeats = trained.repeats if trained else 0
+        validation = None
+        if number % self.training.validate_every == 0 or number == total_rounds(self.plan):
+            answers = rounds.judge(
+                number, Split.VALIDATION, progress.average, self.states(progress.counted)
+            )
+            task = next(iter(rounds.sites.values()))
+            validation = shortened(pooled_and_by_site(answers.of, task))
+            left_out["validation"] = answers.left_out
+            repeats += answers.repeats
         up, down = self._traffic()
-        left_out = {"train": trained.left_out if trained else {}, "validation": answers.left_out}
         entry: dict[str, Any] = {
             "round": number,
             "depth": place_of(self.plan, max(number, 1)).phase.depth,
             "loss": trained.loss if trained else None,
             "steps": trained.steps if trained else {},
-            "validation": shortened(metrics),
+            "validation": validation,
             "left_out": {kind: sites for kind, sites in left_out.items() if sites},
-            "repeats": answers.repeats + (trained.repeats if trained else 0),
+            "repeats": repeats,
             "bytes_up": up - traffic[0],
             "bytes_down": down - traffic[1],
             "seconds": round(time.monotonic() - begin, 3),
@@ -158,11 +163,12 @@ class Loop:
 
     def _line(self, entry: dict[str, Any]) -> str:
         """Say how a round went and how long the others may take."""
-        total, pooled = total_rounds(self.plan), entry["validation"]["pooled"]
+        total = total_rounds(self.plan)
         parts = [f"round {entry['round']} of {total}"]
         if entry["loss"] is not None:
             parts.append(f"loss {entry['loss']:.4f}")
-        bounds = pooled["balanced_accuracy_bounds"]
+        pooled = entry["validation"]["pooled"] if entry["validation"] else {}
+        bounds = pooled.get("balanced_accuracy_bounds")
         if bounds:
             parts.append(f"balanced accuracy {bounds[0]:.4f} on {pooled['n']} validation images")
         parts.append(f"{entry['seconds']:.1f} s")

@@ -96,11 +96,13 @@ class Progress:
             self.weights[name] = new
 
     def judged(self, entry: dict[str, Any]) -> bool:
-        """Note a round; tell whether it is the best so far, which a tie is, too.
+        """Note a round; tell whether it is the best validated one so far, which a tie is, too.
 
         Where withheld counts leave the balanced accuracy open, its lower bound decides.
         """
         self.history.append(entry)
+        if entry["validation"] is None:
+            return False
         bounds = entry["validation"]["pooled"]["balanced_accuracy_bounds"]
         score = bounds[0] if bounds else -1.0
         if score < self.best_score:

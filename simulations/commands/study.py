@@ -11,6 +11,7 @@ import typer
 from common.console import messages, output, progress_bar
 from common.errors import StudyError
 from common.feature_cache import default_cache
+from common.finetuning.strategies import STRATEGIES
 from common.learners import LEARNERS
 from common.options import BackboneName, CacheFolder, SkipUnreadable
 from common.sources.embedded import embedded_cohort
@@ -30,8 +31,9 @@ def study(
     learner: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"One of: {', '.join(LEARNERS)}; with settings as 'logistic pca=128'. Once for "
-            "each; the study's own choice if absent."
+            help=f"One of: {', '.join(LEARNERS)}; with settings as 'logistic pca=128'; in a study "
+            f"of fine-tuning one of: {', '.join(STRATEGIES)}; as 'fedprox mu=0.1'. Once for each; "
+            "the study's own choice if absent."
         ),
     ] = None,
     split_seed: Annotated[
@@ -49,6 +51,12 @@ def study(
     ] = None,
     images_per_site: Annotated[
         list[int] | None, typer.Option(help="learning-curve: a number of images; once for each.")
+    ] = None,
+    training: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--train", help="fine-tuning: a setting of training, as key=value; once for each."
+        ),
     ] = None,
     backbone: BackboneName = "efficientnet_lite0",
     cache: CacheFolder = None,
@@ -72,6 +80,8 @@ def study(
 
       dermafed study heterogeneity --partition iid:4 --partition dirichlet:0.1:4
 
+      dermafed study fine-tuning --learner fedavg --learner 'fedprox mu=0.1' --train plan=2:4
+
       dermafed report runs/travel
     """
     if name not in STUDIES:
@@ -82,6 +92,8 @@ def study(
     ):
         if given and name != only:
             raise StudyError(f"{option} is for the study {only}; leave it out of {name}")
+    if training and not STUDIES[name].tunes:
+        raise StudyError(f"--train is for the studies of fine-tuning; leave it out of {name}")
     console = messages()
     options = StudyOptions(
         cohort=cohort.resolve() if cohort is not None else Path(),
@@ -94,9 +106,10 @@ def study(
         backbone=backbone,
         partitions=tuple(partition or ()),
         images_per_site=tuple(images_per_site or ()),
+        training=" ".join(training or ()),
         skip_unreadable=skip_unreadable,
     )
-    options.check()
+    options.check(tunes=STUDIES[name].tunes)
     if cohort is None:
         with progress_bar(console, "synthetic cohort") as bar:
             made = embedded_cohort(default_cache(), bar)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from simulations.studies import (
     cross_site,
     fairness,
+    fine_tuning,
     heterogeneity,
     learning_curve,
     leave_one_site_out,
@@ -21,5 +22,7 @@ STUDIES: Mapping[str, Study] = {
         heterogeneity.STUDY,
         fairness.STUDY,
         learning_curve.STUDY,
+        fine_tuning.STUDY,
+        fine_tuning.STUDY_WITHOUT,
     )
 }

@@ -30,6 +30,8 @@ class Plan:
         For the learning curve.
     largest : int
         Images of the largest site.
+    training : str
+        Settings of training, for a study that fine-tunes.
     """
 
     sites: tuple[str, ...]
@@ -39,6 +41,7 @@ class Plan:
     partitions: tuple[str, ...] = ()
     images_per_site: tuple[int, ...] = ()
     largest: int = 0
+    training: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class Study:
         Tells where a fit's model stands in the tables.
     pairs : callable
         Lists the comparisons.
+    tunes : bool
+        Whether learners are strategies of fine-tuning, and workers open images.
     """
 
     name: str
@@ -103,6 +108,7 @@ class Study:
     fits: Callable[[Plan], list[Fit]]
     label: Callable[[Fit, str], Label]
     pairs: Callable[[Plan], list[Pair]]
+    tunes: bool = False
 
 
 def plain_label(fit: Fit, model: str) -> Label:

@@ -50,6 +50,9 @@ class Fit:
         Most training images of a site, as whole lesions; 0 for all.
     looks : bool
         Whether each site's images look as if taken at another acquisition site.
+    training : str
+        ``"key=value key=value"`` of `common.finetuning.settings.TrainingSettings`, where the
+        learner is a strategy of fine-tuning.
     """
 
     learner: str
@@ -62,6 +65,7 @@ class Fit:
     seed: int = 0
     images_per_site: int = 0
     looks: bool = False
+    training: str = ""
 
     def key(self, about: str) -> str:
         """Give a name for the file of its result; `about` is whatever else changes the result."""
@@ -85,8 +89,9 @@ class FitResult:
         By model.
     about : mapping
         ``costs`` by model (``federations``, ``rounds``, ``bytes_up``, ``bytes_down``,
-        ``seconds``), ``differ`` (predictions in which federated and pooled differ, or None) and
-        ``auc_error`` (of the federation's AUCs from sums against the exact ones, or None).
+        ``seconds``), ``differ`` (predictions in which federated and pooled differ, or None),
+        ``auc_error`` (of the federation's AUCs from sums against the exact ones, or None) and
+        ``validation`` (balanced accuracy on validation images, of the models that it chose).
     """
 
     rows: NDArray[np.intp]

@@ -9,6 +9,9 @@ from typing import Any
 from common.backbones import get_backbone
 from common.cohort import Cohort
 from common.errors import StudyError
+from common.finetuning.plan import parse_plan
+from common.finetuning.settings import read_training
+from common.finetuning.strategies import read_strategy, training_of
 from common.learners import make_learner
 from common.learners.base import Problem
 from simulations.studies.base import Plan
@@ -40,6 +43,8 @@ class StudyOptions:
         For the heterogeneity study.
     images_per_site : tuple of int
         For the learning curve.
+    training : str
+        ``"key=value key=value"`` of `common.finetuning.settings.TrainingSettings`.
     skip_unreadable : bool
         Leave unreadable images out instead of failing.
     """
@@ -54,23 +59,37 @@ class StudyOptions:
     backbone: str = "efficientnet_lite0"
     partitions: tuple[str, ...] = ()
     images_per_site: tuple[int, ...] = ()
+    training: str = ""
     skip_unreadable: bool = False
 
-    def check(self) -> None:
+    def check(self, *, tunes: bool = False) -> None:
         """Refuse what cannot be run.
+
+        Parameters
+        ----------
+        tunes : bool
+            Whether learners are strategies of fine-tuning.
 
         Raises
         ------
         SettingsError
-            If a learner or the backbone is unknown, or a setting is out of bounds.
+            If a learner, a strategy or the backbone is unknown, or a setting is out of bounds.
         StudyError
             If seeds, draws or limits are out of bounds, or something stands twice.
         """
         backbone = get_backbone(self.backbone)
+        if tunes and not backbone.stages:
+            raise StudyError(f"backbone {self.backbone}: has no stages, so it is not fine-tuned")
+        if tunes:
+            parse_plan(read_training(self.training).plan, backbone.stages)
         for learner in self.learners:
             name, _, settings = learner.partition(" ")
-            # The number of classes does not matter to any check.
-            make_learner(name, Problem(("a", "b"), backbone.dimension), settings)
+            if tunes:
+                training_of(name, self.training)
+                read_strategy(name, settings)
+            else:
+                # The number of classes does not matter to any check.
+                make_learner(name, Problem(("a", "b"), backbone.dimension), settings)
         if not self.split_seeds or min(self.split_seeds) < 0:
             raise StudyError("--split-seed: give one or more whole numbers from 0")
         if self.draws < 0:
@@ -106,6 +125,7 @@ class StudyOptions:
             seed=self.seed,
             partitions=self.partitions,
             images_per_site=self.images_per_site,
+            training=self.training,
             largest=max(int((cohort.site == site).sum()) for site in cohort.sites),
         )
 

@@ -209,6 +209,25 @@ def costs(study: Study, results: Sequence[tuple[Fit, FitResult]]) -> list[Json]:
     return entries
 
 
+def validation(study: Study, results: Sequence[tuple[Fit, FitResult]]) -> list[Json]:
+    """Give the balanced accuracy on validation images that chose a model, by seed of the split."""
+    entries = []
+    for fit, result in results:
+        for model, score in result.about["validation"].items():
+            label = study.label(fit, model)
+            entries.append(
+                {
+                    "learner": fit.learner,
+                    "model": label.model,
+                    "condition": label.condition,
+                    "tests": list(fit.tests),
+                    "split_seed": fit.split_seed,
+                    "balanced_accuracy": score,
+                }
+            )
+    return entries
+
+
 def exactness(results: Sequence[tuple[Fit, FitResult]]) -> list[Json]:
     """Count the predictions in which federated and pooled differ; give the AUCs' worst error."""
     found: dict[tuple[str, str], Json] = {}

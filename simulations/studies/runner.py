@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def run_study(
     DermafedError
         If anything is not what it must be; fits that are done stay in the folder.
     """
-    options.check()
+    options.check(tunes=study.tunes)
     seconds = _Seconds()
     cohort = load_cohort(options.cohort)
     plan = options.plan(cohort, study.learners)
@@ -71,17 +72,20 @@ def run_study(
         display.note(f"{len(fits) - len(left)} of {len(fits)} fits are done already")
     with ray_session(ray_address) as cpus:
         watch = display.pieces("fits")
-        for fit, found in run_pieces(_fit, lab.without_files(), left, _name, cpus, watch):
+        shared = lab if study.tunes else lab.without_files()
+        pieces = [(fit, _scratch(done[fit])) for fit in left]
+        for (fit, scratch), found in run_pieces(_fit, shared, pieces, _name, cpus, watch):
             found.save(done[fit])
+            shutil.rmtree(scratch, ignore_errors=True)
         seconds.lap("fits")
         results = [(fit, load_result(done[fit])) for fit in fits]
         series = collect_series(study, results)
         table = make_image_table(lab.cohort, groupings, draws=options.draws, seed=options.seed)
-        pieces = [(one, study.by) for one in series]
+        to_measure = [(one, study.by) for one in series]
         evaluated: dict[tuple[str, str, str], Evaluated] = {}
         watch = display.pieces("intervals")
-        for (one, _), found in run_pieces(_evaluate, table, pieces, _series_name, cpus, watch):
-            evaluated[one.name] = found
+        for (one, _), of in run_pieces(_evaluate, table, to_measure, _series_name, cpus, watch):
+            evaluated[one.name] = of
     seconds.lap("intervals")
     files.write_predictions(options.out / files.PREDICTIONS_FILE, lab.cohort, groupings, series)
     in_order = [evaluated[one.name] for one in series]
@@ -96,6 +100,7 @@ def run_study(
         "comparisons": files.comparisons(study.by, study.pairs(plan), plan.learners, evaluated),
         "exactness": files.exactness(results),
         "costs": files.costs(study, results),
+        "validation": files.validation(study, results),
         "notes": notes,
         "fits": {"all": len(fits), "this_time": len(left)},
         "seconds": {},
@@ -108,11 +113,12 @@ def run_study(
     return outcome
 
 
-def _fit(lab: Lab, fit: Fit) -> FitResult:
-    return run_fit(make_bench(lab, fit))
+def _fit(lab: Lab, piece: tuple[Fit, Path]) -> FitResult:
+    return run_fit(make_bench(lab, piece[0]), piece[1])
 
 
-def _name(fit: Fit) -> str:
+def _name(piece: tuple[Fit, Path]) -> str:
+    fit = piece[0]
     tests = f" ({', '.join(fit.tests)})" if fit.tests else ""
     return f"{fit.learner}, {fit.condition}{tests}, split seed {fit.split_seed}"
 
@@ -163,3 +169,8 @@ def _claim(out: Path, study: Study) -> None:
 
 def _path(out: Path, fit: Fit, about: str) -> Path:
     return out / FITS_FOLDER / f"{fit.key(about)}.safetensors"
+
+
+def _scratch(path: Path) -> Path:
+    """Name the folder from which a fit that was stopped goes on."""
+    return path.with_suffix(".unfinished")

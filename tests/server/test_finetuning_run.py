@@ -245,6 +245,20 @@ def test_patience_ends_a_run(hospitals: Hospitals, tmp_path: Path) -> None:
     assert "stop" in [event["event"] for event in read_events(tmp_path / "out/events.jsonl")]
 
 
+def test_only_validated_rounds_are_asked_about_and_can_be_the_best(
+    hospitals: Hospitals, tmp_path: Path
+) -> None:
+    lab = Lab(hospitals, run_settings(training="plan=all:5 validate_every=2"))
+    lab.quality = {1: 0.99, 2: 0.8, 3: 0.99, 4: 0.7, 5: 0.6}
+    result = run(lab, tmp_path)
+    asked = [number for number, part in lab.judged if part == "validation"]
+    assert asked == [0, 2, 4, 5]
+    assert [entry["validation"] is None for entry in result["history"]] == [
+        number not in asked for number in range(6)
+    ]
+    assert result["best_round"] == 2
+
+
 def test_a_run_of_other_settings_does_not_go_on(hospitals: Hospitals, tmp_path: Path) -> None:
     lab = Lab(hospitals, run_settings())
     run(lab, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,8 +114,8 @@ def test_a_site_never_seen_says_nothing(made_cohort: Cohort) -> None:
 
 def test_images_are_not_looked_at(lab: Lab) -> None:
     fit = Fit(BASELINE, ("majority", "shortcut"), "-", 1)
-    first = run_fit(make_bench(lab, fit))
-    other = run_fit(make_bench(replace(lab, x=np.zeros_like(lab.x)), fit))
+    first = run_fit(make_bench(lab, fit), Path())
+    other = run_fit(make_bench(replace(lab, x=np.zeros_like(lab.x)), fit), Path())
     for model in ("majority", "shortcut"):
         np.testing.assert_array_equal(first.probabilities[model], other.probabilities[model])
         np.testing.assert_array_equal(
@@ -126,7 +127,7 @@ def test_images_are_not_looked_at(lab: Lab) -> None:
 
 def test_baselines_of_a_site_left_out_learn_from_the_others_alone(lab: Lab) -> None:
     fit = Fit(BASELINE, ("majority",), "-", 1, trains=SITES[:2], tests=SITES[2:])
-    result = run_fit(make_bench(lab, fit))
+    result = run_fit(make_bench(lab, fit), Path())
     bench = make_bench(lab, fit)
     train = (bench.split == "train") & (lab.cohort.site != SITES[2])
     wanted = np.bincount(lab.cohort.y[train], minlength=3) / train.sum()

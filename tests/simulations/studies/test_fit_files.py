@@ -23,7 +23,7 @@ FIT = Fit("ridge", ("federated", "pooled"), "-", 1)
 
 @pytest.fixture
 def result(lab: Lab) -> FitResult:
-    return run_fit(make_bench(lab, FIT))
+    return run_fit(make_bench(lab, FIT), Path())
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from common.learners import adaptation
 from common.split import Split
 from simulations.studies.fit import Fit
 from simulations.studies.lab import Bench, Lab, make_bench
-from simulations.studies.models import Work, federate_sites, run_fit
+from simulations.studies.models import run_fit
 from simulations.studies.options import StudyOptions
+from simulations.studies.work import Work, federate_sites
 from tests.simulations.studies.study_lab import CLASSES, SITES, make_cohort, options, with_features
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def sklearn_predicts(
 def test_a_federation_predicts_what_the_pooled_fit_does_on_every_image(
     learner: str, partition: str, lab: Lab
 ) -> None:
-    result = run_fit(bench_of(lab, learner, "federated", "pooled", partition=partition))
+    result = run_fit(bench_of(lab, learner, "federated", "pooled", partition=partition), Path())
     np.testing.assert_array_equal(result.predicted["federated"], result.predicted["pooled"])
     np.testing.assert_allclose(
         result.probabilities["federated"], result.probabilities["pooled"], atol=1e-6
@@ -80,7 +81,7 @@ def test_without_a_site_it_is_scikit_learns_fit_of_the_other_sites(
 ) -> None:
     others = tuple(site for site in SITES if site != left_out)
     bench = bench_of(lab, learner, "federated", trains=others, tests=(left_out,))
-    result = run_fit(bench)
+    result = run_fit(bench, Path())
     train = (bench.split == "train") & (lab.cohort.site != left_out)
     test = (bench.split == "test") & (lab.cohort.site == left_out)
     np.testing.assert_array_equal(result.rows, np.flatnonzero(test))
@@ -103,7 +104,7 @@ def test_a_difference_between_federated_and_pooled_is_counted(
         return replace(oracle, predicted=predicted)
 
     monkeypatch.setattr(simulations.studies.models, "fit_oracle", wrong)
-    assert run_fit(bench_of(lab, "ridge", "federated", "pooled")).about["differ"] == 3
+    assert run_fit(bench_of(lab, "ridge", "federated", "pooled"), Path()).about["differ"] == 3
 
 
 @pytest.mark.parametrize("learner", ["ridge", "logistic pca=4"])
@@ -117,7 +118,7 @@ def test_the_features_of_the_site_left_out_cannot_change_the_federated_model(
 
     def arrays(on: Lab, trains: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         bench = bench_of(on, learner, "federated", trains=trains, tests=(left_out,))
-        return dict(Work(bench).federated().arrays)
+        return dict(Work(bench, Path()).federated().arrays)
 
     before, after = arrays(lab, others), arrays(changed, others)
     assert all(np.array_equal(before[name], after[name]) for name in before)
@@ -141,7 +142,7 @@ def test_a_local_model_is_scikit_learns_fit_of_that_sites_own_training_images(
     learner: str, lab: Lab
 ) -> None:
     bench = bench_of(lab, learner, "local")
-    result = run_fit(bench)
+    result = run_fit(bench, Path())
     for site in SITES:
         own = lab.cohort.site == site
         train, test = (own & (bench.split == part) for part in ("train", "test"))
@@ -158,7 +159,7 @@ def test_an_infinitely_strong_prior_leaves_the_federated_predictions(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adaptation, "STRENGTHS", (np.inf,))
-    result = run_fit(bench_of(lab, "ridge", "federated", "personalised"))
+    result = run_fit(bench_of(lab, "ridge", "federated", "personalised"), Path())
     np.testing.assert_allclose(
         result.probabilities["personalised"], result.probabilities["federated"], rtol=1e-12
     )
@@ -167,12 +168,12 @@ def test_an_infinitely_strong_prior_leaves_the_federated_predictions(
 def test_a_personal_model_depends_on_its_own_site_beside_the_federated_head(lab: Lab) -> None:
     """What the other sites' images are changes nothing once the federated head is fixed."""
     first = bench_of(lab, "ridge", "federated", "personalised")
-    model = Work(first).federated()
+    model = Work(first, Path()).federated()
     away = np.flatnonzero(lab.cohort.site != SITES[0])
     changed = with_features(lab, away, lab.x[away] + 9)
 
     def personal(bench: Bench) -> NDArray[Any]:
-        work = Work(bench, model=model)
+        work = Work(bench, Path(), model=model)
         own = bench.client[work.test] == SITES[0]
         p: NDArray[Any] = simulations.studies.models._personalised(work).probabilities[own]
         return p
@@ -191,11 +192,11 @@ def one_class_at(site: str, lab: Lab, label: int) -> Lab:
 
 def test_a_site_of_one_class_predicts_that_class_and_says_so_for_certain(lab: Lab) -> None:
     changed = one_class_at(SITES[2], lab, 2)
-    local = run_fit(bench_of(changed, "ridge", "local"))
+    local = run_fit(bench_of(changed, "ridge", "local"), Path())
     at = local.client == SITES[2]
     np.testing.assert_array_equal(local.probabilities["local"][at], [[0.0, 0.0, 1.0]] * at.sum())
     # As a federation of its own, in the cross-site matrix, it says the same everywhere.
-    alone = run_fit(bench_of(changed, "ridge", "federated", trains=(SITES[2],)))
+    alone = run_fit(bench_of(changed, "ridge", "federated", trains=(SITES[2],)), Path())
     assert (alone.probabilities["federated"] == [0.0, 0.0, 1.0]).all()
     assert alone.about["differ"] is None
     assert alone.about["auc_error"] is None
@@ -206,16 +207,16 @@ def test_a_site_without_training_images_is_named_with_what_to_do(lab: Lab) -> No
     usable = bench.usable & ~((bench.client == SITES[1]) & (bench.split == "train"))
     empty = replace(bench, usable=usable)
     with pytest.raises(StudyError, match=r"site sydney: no training image .*seed 1.*fewer sites"):
-        run_fit(empty)
+        run_fit(empty, Path())
     alone = replace(empty, trains=(SITES[1],), fit=replace(empty.fit, models=("federated",)))
     with pytest.raises(StudyError, match="site sydney"):
-        run_fit(alone)
+        run_fit(alone, Path())
 
 
 def test_a_site_without_validation_images_keeps_the_federated_head(lab: Lab) -> None:
     bench = bench_of(lab, "ridge", "federated", "personalised")
     usable = bench.usable & ~((bench.client == SITES[1]) & (bench.split == "validation"))
-    result = run_fit(replace(bench, usable=usable))
+    result = run_fit(replace(bench, usable=usable), Path())
     at = result.client == SITES[1]
     np.testing.assert_allclose(
         result.probabilities["personalised"][at], result.probabilities["federated"][at]
@@ -240,7 +241,7 @@ def test_components_are_counted_as_what_the_images_span(
     rows: int, columns: int, wanted: int
 ) -> None:
     x = np.random.default_rng(rows).normal(3, 2, (rows, columns))
-    assert simulations.studies.models._directions(x) == wanted
+    assert simulations.studies.work._directions(x) == wanted
 
 
 def test_repeated_and_dependent_images_span_no_more_directions() -> None:
@@ -249,10 +250,10 @@ def test_repeated_and_dependent_images_span_no_more_directions() -> None:
     standardised = (repeated - repeated.mean(axis=0)) / repeated.std(axis=0)
     rank = np.linalg.matrix_rank(standardised)
     assert rank == 7
-    assert simulations.studies.models._directions(repeated) == rank
+    assert simulations.studies.work._directions(repeated) == rank
     constant = np.column_stack([repeated[:, :2], np.full((19, 28), 4.0)])
-    assert simulations.studies.models._directions(constant) == 2
-    assert simulations.studies.models._directions(np.ones((4, 9))) == 1
+    assert simulations.studies.work._directions(constant) == 2
+    assert simulations.studies.work._directions(np.ones((4, 9))) == 1
 
 
 def test_a_small_site_takes_the_components_that_it_has_and_the_federation_all() -> None:
