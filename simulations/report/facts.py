@@ -20,6 +20,7 @@ _MELANOMA = ("mel", "melanoma")
 # Of a class with fewer lesions the bootstrap's interval is likely too narrow.
 FEW_LESIONS = 30
 _OF_EVERY_CLASS = ("balanced_accuracy", "macro_specificity", "macro_f1", "macro_auc")
+_TUNING = ("finetune", "fine-tuning", "fine-tuning-left-out")
 # The condition that a study is about, where its name is fixed.
 _MAIN = {
     "leave-one-site-out": "site left out",
@@ -27,6 +28,8 @@ _MAIN = {
     "fairness": "all sites",
     "simulate": "all sites",
     "finetune": "all sites",
+    "fine-tuning": "all sites",
+    "fine-tuning-left-out": "site left out",
     "learning-curve": "all images of all sites",
 }
 
@@ -54,15 +57,24 @@ class Facts:
 
     study: Study
 
-    @property
+    @cached_property
     def learner(self) -> str:
-        """The learner shown first: the first that the study was asked for, never the best."""
-        return self.study.settings.learners[0]
+        """The learner shown first: the first asked for, or the strategy that validation chose.
+
+        Never the one that did best on test images.
+        """
+        scores: dict[str, list[float]] = {}
+        for one in self.study.validation:
+            if one.model == FINE_TUNED:
+                scores.setdefault(one.learner, []).append(one.balanced_accuracy)
+        if not scores:
+            return self.study.settings.learners[0]
+        return max(scores, key=lambda name: sum(scores[name]) / len(scores[name]))
 
     @property
     def model(self) -> str:
         """The model that the study is about."""
-        return FINE_TUNED if self.study.study == "finetune" else FEDERATED
+        return FINE_TUNED if self.study.study in _TUNING else FEDERATED
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ StudyName = Literal[
     "learning-curve",
     "simulate",
     "finetune",
+    "fine-tuning",
+    "fine-tuning-left-out",
 ]
 COVERAGES = 20
 RELIABILITY_BINS = 15
@@ -162,6 +164,14 @@ class Cost(_Part):
     seconds: FiniteFloat | None = None
 
 
+class Validated(_Part):
+    """Balanced accuracy on validation images, of a model that they chose."""
+
+    learner: str
+    model: str
+    balanced_accuracy: FiniteFloat
+
+
 class Study(_Part):
     """A whole ``result.json``."""
 
@@ -175,6 +185,7 @@ class Study(_Part):
     comparisons: tuple[Comparison, ...] = ()
     exactness: tuple[Exactness, ...] = ()
     costs: tuple[Cost, ...] = ()
+    validation: tuple[Validated, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: dict[str, FiniteFloat] = {}
     machine: str = ""

@@ -7,9 +7,10 @@ from common.finetuning.strategies import STRATEGIES
 FEDERATED, POOLED, LOCAL = "federated", "pooled", "local"
 PERSONALISED, MAJORITY, SHORTCUT = "personalised", "majority", "shortcut"
 FINE_TUNED, FROZEN = "fine-tuned", "frozen head"
-# Models that learn from no image; they stand under a learner of this name.
+POOLED_NETWORK, LOCAL_NETWORK = "pooled network", "local network"
+# Models that depend on no learner or strategy; they stand under a learner of this name.
 BASELINE = "baseline"
-BASELINES = (MAJORITY, SHORTCUT)
+BASELINES = (MAJORITY, SHORTCUT, POOLED_NETWORK, LOCAL_NETWORK)
 
 # In the order in which they are shown: name, short title, what it is.
 MODELS = {
@@ -19,6 +20,11 @@ MODELS = {
         "a network fine-tuned over the sites together, no image leaving any of them",
     ),
     FROZEN: ("frozen head", "the exact federated head that fine-tuning began with"),
+    POOLED_NETWORK: (
+        "pooled network",
+        "a network fine-tuned on all training images in one place, in as many steps",
+    ),
+    LOCAL_NETWORK: ("one site's network", "a network that each site fine-tunes alone"),
     POOLED: (
         "pooled",
         "scikit-learn on all training images in one place: what a federation could at best equal",

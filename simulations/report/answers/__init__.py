@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from simulations.report.answers.cross_site import cross_site
 from simulations.report.answers.fairness import fairness
+from simulations.report.answers.fine_tuning import fine_tuning
 from simulations.report.answers.finetune import finetune
 from simulations.report.answers.heterogeneity import heterogeneity
 from simulations.report.answers.learning_curve import learning_curve
@@ -24,6 +25,8 @@ _ANSWERS: Mapping[str, Callable[[Facts], Answer]] = {
     "learning-curve": learning_curve,
     "simulate": simulate,
     "finetune": finetune,
+    "fine-tuning": fine_tuning,
+    "fine-tuning-left-out": fine_tuning,
 }
 
 
