@@ -92,7 +92,7 @@ class TrainingSettings(BaseModel):
     weight_decay: float = Field(0.01, ge=0.0)
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
-    warm_up: float = Field(0.3, ge=0.0, lt=1.0)
+    warm_up: float = Field(0.1, ge=0.0, lt=1.0)
     keep_optimizer: bool = True
     norm: Literal["frozen", "local", "aggregated"] = "frozen"
     balance: Literal["sampling", "weights", "none"] = "sampling"
@@ -103,7 +103,7 @@ class TrainingSettings(BaseModel):
     ema: float = Field(0.0, ge=0.0, lt=1.0)
     clip: float = Field(0.0, ge=0.0)
     flips: bool = True
-    rotation: float = Field(30.0, ge=0.0, le=180.0)
+    rotation: float = Field(180.0, ge=0.0, le=180.0)
     shift: float = Field(0.05, ge=0.0, lt=1.0)
     zoom: float = Field(0.15, ge=0.0, lt=1.0)
     brightness: float = Field(0.15, ge=0.0, lt=1.0)
@@ -138,3 +138,8 @@ def read_training(text: str) -> TrainingSettings:
         If a setting is unknown or out of bounds.
     """
     return check_settings(TrainingSettings, parse_assignments(text, "training"), "training")
+
+
+def write_training(settings: TrainingSettings) -> str:
+    """Write every setting, as `read_training` reads them."""
+    return " ".join(f"{name}={value}" for name, value in settings.model_dump().items())

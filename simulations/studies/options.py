@@ -10,7 +10,7 @@ from common.backbones import get_backbone
 from common.cohort import Cohort
 from common.errors import StudyError
 from common.finetuning.plan import parse_plan
-from common.finetuning.settings import read_training
+from common.finetuning.settings import read_training, write_training
 from common.finetuning.strategies import read_strategy, training_of
 from common.learners import make_learner
 from common.learners.base import Problem
@@ -125,7 +125,8 @@ class StudyOptions:
             seed=self.seed,
             partitions=self.partitions,
             images_per_site=self.images_per_site,
-            training=self.training,
+            # Whole, so that a fit of other defaults is another fit.
+            training=write_training(read_training(self.training)),
             largest=max(int((cohort.site == site).sum()) for site in cohort.sites),
         )
 

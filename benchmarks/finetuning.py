@@ -1,0 +1,225 @@
+"""Fine-tuning across sites: every strategy beside pooled, local and frozen, with sites left out.
+
+Each tier is a study, or two, of `dermafed study`, run by that command; stopped, the same command
+goes on. What is kept in ``results/`` are means over test images, of no image alone.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.machine import RESULTS, describe
+from common.finetuning.strategies import STRATEGIES
+
+_TUNED, _FROZEN = "fine-tuned", "frozen head"
+_RESULT = "finetuning.json"
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Studies of the same settings.
+
+    Attributes
+    ----------
+    title : str
+        What is measured.
+    studies : tuple of str
+        ``fine-tuning``, and ``fine-tuning-left-out``.
+    strategies : tuple of str
+        With their settings.
+    training : tuple of str
+        ``key=value`` of training.
+    backbone : str
+        With the size of its images.
+    split_seeds : tuple of int
+        Repetitions, each with its own split, batches and views.
+    """
+
+    title: str
+    studies: tuple[str, ...]
+    strategies: tuple[str, ...]
+    training: tuple[str, ...]
+    backbone: str = "efficientnet_lite0"
+    split_seeds: tuple[int, ...] = (1,)
+
+
+BOTH = ("fine-tuning", "fine-tuning-left-out")
+TIERS = {
+    "strategies": Tier(
+        "Every strategy, 300 steps at 112 x 84",
+        BOTH,
+        tuple(STRATEGIES),
+        ("plan=all:30", "steps=10", "validate_every=10"),
+        "efficientnet_lite0+view:112x84",
+    ),
+    "full": Tier(
+        "1,750 steps at 224 x 168",
+        BOTH[:1],
+        ("fedavg",),
+        ("plan=all:350", "steps=5", "validate_every=35"),
+        "efficientnet_lite0+view:224x168",
+        (1, 3, 4),
+    ),
+}
+
+
+def run(tier: Tier, cohort: Path, folder: Path) -> dict[str, Any]:
+    """Run a tier's studies, or what is left of them, and give their results by name."""
+    found = {}
+    for study in tier.studies:
+        out = folder / study
+        program = Path(sys.executable).with_name("dermafed")
+        command = [str(program), "study", study, str(cohort)]
+        command += ["--out", str(out), "--backbone", tier.backbone]
+        command += [part for name in tier.strategies for part in ("--learner", name)]
+        command += [part for one in tier.training for part in ("--train", one)]
+        command += [part for seed in tier.split_seeds for part in ("--split-seed", str(seed))]
+        subprocess.run(command, check=True)
+        found[study] = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    return found
+
+
+def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Make the table's rows: every model once, the frozen head of the first strategy."""
+    main, left_out = found[BOTH[0]], found.get(BOTH[1])
+    first = main["settings"]["learners"][0]
+    series = dict.fromkeys((c["learner"], c["model"]) for c in main["cells"])
+    made = []
+    for learner, model in series:
+        if model == _FROZEN and learner != first:
+            continue
+        sites = _balanced(main, learner, model, "site")
+        seen = [one[0] for one in sites.values() if one[0] is not None]
+        never = _balanced(left_out, learner, model, "site") if left_out else {}
+        made.append(
+            {
+                "model": learner if model == _TUNED else model,
+                "validation": _validation(main, learner, model),
+                "all": _balanced(main, learner, model, "all")["all"],
+                "sites": sites,
+                "worst": min(seen),
+                "left_out": {site: one[0] for site, one in never.items()},
+                "left_out_mean": _mean([one[0] for one in never.values()]),
+                "minus_pooled": _minus_pooled(main, learner, model),
+                **_cost(main, learner, model),
+            }
+        )
+    return made
+
+
+def _balanced(study: dict[str, Any], learner: str, model: str, by: str) -> dict[str, Any]:
+    return {
+        cell["group"]: cell["metrics"]["balanced_accuracy"]
+        for cell in study["cells"]
+        if (cell["learner"], cell["model"], cell["by"]) == (learner, model, by)
+    }
+
+
+def _validation(study: dict[str, Any], learner: str, model: str) -> float | None:
+    return _mean(
+        [
+            one["balanced_accuracy"]
+            for one in study["validation"]
+            if (one["learner"], one["model"]) == (learner, model)
+        ]
+    )
+
+
+def _minus_pooled(study: dict[str, Any], learner: str, model: str) -> dict[str, Any] | None:
+    """Give the paired differences from the pooled network, over all images and by site."""
+    found = {
+        name: difference["difference"]
+        for one in study["comparisons"]
+        if one["learner"] == learner
+        and one["metric"] == "balanced_accuracy"
+        and (one["a"]["model"], one["b"]["model"]) == (model, "pooled network")
+        for name, difference in one["groups"].items()
+    }
+    return found or None
+
+
+def _cost(study: dict[str, Any], learner: str, model: str) -> dict[str, Any]:
+    for one in study["costs"]:
+        if (one["learner"], one["model"]) == (learner, model):
+            return {name: one[name] for name in ("rounds", "bytes_up", "bytes_down", "seconds")}
+    return {}
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def markdown(table: list[dict[str, Any]]) -> str:
+    """Write the table."""
+    sites = list(table[0]["sites"])
+    names = ["", "validation", "test", *sites, "worst", "site left out", "minus pooled"]
+    names += ["rounds", "up MB", "down MB", "seconds"]
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    for row in table:
+        difference = (row["minus_pooled"] or {}).get("all")
+        cells = [
+            row["model"],
+            _shown(row["validation"]),
+            _interval(row["all"]),
+            *(_shown(row["sites"][site][0]) for site in sites),
+            _shown(row["worst"]),
+            _shown(row["left_out_mean"]),
+            _interval(difference),
+            f"{row.get('rounds', 0):.0f}",
+            *(f"{row.get(name, 0) / 1e6:,.0f}" for name in ("bytes_up", "bytes_down")),
+            f"{row.get('seconds', 0):,.0f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(triple: list[float | None] | None) -> str:
+    if triple is None or triple[0] is None:
+        return "-"
+    value, low, high = triple
+    return f"{value:.3f}" if low is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def main(
+    cohort: Path,
+    out: Annotated[Path, typer.Option(help="Folder of the studies, kept to go on.")] = Path(
+        "runs/benchmark-finetuning"
+    ),
+    only: Annotated[str, typer.Option(help=f"One of: {', '.join(TIERS)}; all if absent.")] = "",
+) -> None:
+    """Measure all tiers, or ONE, on the cohort in COHORT, and print their tables."""
+    path = RESULTS / _RESULT
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"tiers": {}}
+    for name, tier in TIERS.items():
+        if only not in ("", name):
+            continue
+        found = run(tier, cohort.resolve(), out / name)
+        table = rows(found)
+        kept["tiers"][name] = {
+            "title": tier.title,
+            "training": tier.training,
+            "backbone": tier.backbone,
+            "split_seeds": tier.split_seeds,
+            "machine": describe(),
+            "rows": table,
+        }
+        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        print(f"\n{tier.title}\n\n{markdown(table)}", flush=True)
+
+
+if __name__ == "__main__":
+    command_line = typer.Typer(pretty_exceptions_show_locals=False, add_completion=False)
+    command_line.command()(main)
+    command_line()
