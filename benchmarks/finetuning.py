@@ -40,6 +40,8 @@ class Tier:
         With the size of its images.
     split_seeds : tuple of int
         Repetitions, each with its own split, batches and views.
+    local : bool
+        Whether each site fine-tunes alone, too.
     """
 
     title: str
@@ -48,6 +50,7 @@ class Tier:
     training: tuple[str, ...]
     backbone: str = "efficientnet_lite0"
     split_seeds: tuple[int, ...] = (1,)
+    local: bool = True
 
 
 BOTH = ("fine-tuning", "fine-tuning-left-out")
@@ -66,6 +69,7 @@ TIERS = {
         ("plan=all:350", "steps=5", "validate_every=35"),
         "efficientnet_lite0+view:224x168",
         (1, 3, 4),
+        local=False,
     ),
 }
 
@@ -81,6 +85,7 @@ def run(tier: Tier, cohort: Path, folder: Path) -> dict[str, Any]:
         command += [part for name in tier.strategies for part in ("--learner", name)]
         command += [part for one in tier.training for part in ("--train", one)]
         command += [part for seed in tier.split_seeds for part in ("--split-seed", str(seed))]
+        command += [] if tier.local else ["--no-local"]
         subprocess.run(command, check=True)
         found[study] = json.loads((out / "result.json").read_text(encoding="utf-8"))
     return found

@@ -58,6 +58,13 @@ def study(
             "--train", help="fine-tuning: a setting of training, as key=value; once for each."
         ),
     ] = None,
+    local: Annotated[
+        bool,
+        typer.Option(
+            help="fine-tuning: also let each site fine-tune alone, which takes several times as "
+            "long as a strategy."
+        ),
+    ] = True,
     backbone: BackboneName = "efficientnet_lite0",
     cache: CacheFolder = None,
     skip_unreadable: SkipUnreadable = False,
@@ -92,8 +99,9 @@ def study(
     ):
         if given and name != only:
             raise StudyError(f"{option} is for the study {only}; leave it out of {name}")
-    if training and not STUDIES[name].tunes:
-        raise StudyError(f"--train is for the studies of fine-tuning; leave it out of {name}")
+    if (training or not local) and not STUDIES[name].tunes:
+        option = "--train" if training else "--no-local"
+        raise StudyError(f"{option} is for the studies of fine-tuning; leave it out of {name}")
     console = messages()
     options = StudyOptions(
         cohort=cohort.resolve() if cohort is not None else Path(),
@@ -107,6 +115,7 @@ def study(
         partitions=tuple(partition or ()),
         images_per_site=tuple(images_per_site or ()),
         training=" ".join(training or ()),
+        local=local,
         skip_unreadable=skip_unreadable,
     )
     options.check(tunes=STUDIES[name].tunes)

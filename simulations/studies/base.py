@@ -32,6 +32,8 @@ class Plan:
         Images of the largest site.
     training : str
         Settings of training, for a study that fine-tunes.
+    local : bool
+        Whether such a study also lets each site fine-tune alone.
     """
 
     sites: tuple[str, ...]
@@ -42,6 +44,7 @@ class Plan:
     images_per_site: tuple[int, ...] = ()
     largest: int = 0
     training: str = ""
+    local: bool = True
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def _fits(
             training=plan.training,
         )
 
-    alone = [] if tests else [fit(BASELINE, (LOCAL,))]
+    alone = [fit(BASELINE, (LOCAL,))] if plan.local and not tests else []
     return [
         fit(BASELINE, (POOLED,)),
         *alone,

@@ -45,6 +45,8 @@ class StudyOptions:
         For the learning curve.
     training : str
         ``"key=value key=value"`` of `common.finetuning.settings.TrainingSettings`.
+    local : bool
+        Whether a study of fine-tuning also lets each site fine-tune alone.
     skip_unreadable : bool
         Leave unreadable images out instead of failing.
     """
@@ -60,6 +62,7 @@ class StudyOptions:
     partitions: tuple[str, ...] = ()
     images_per_site: tuple[int, ...] = ()
     training: str = ""
+    local: bool = True
     skip_unreadable: bool = False
 
     def check(self, *, tunes: bool = False) -> None:
@@ -127,6 +130,7 @@ class StudyOptions:
             images_per_site=self.images_per_site,
             # Whole, so that a fit of other defaults is another fit.
             training=write_training(read_training(self.training)),
+            local=self.local,
             largest=max(int((cohort.site == site).sum()) for site in cohort.sites),
         )
 
