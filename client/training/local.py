@@ -196,6 +196,11 @@ class LocalTraining:
 
         return self._steps(one)
 
+    def forget_optimizer(self, name: str) -> None:
+        """As `LocalRun.forget_optimizer`."""
+        for key in [key for key in self.kept if _is_moment(key, name)]:
+            del self.kept[key]
+
     def sample_loss(self, images: int) -> float:
         """As `LocalRun.sample_loss`."""
         n = len(self._batches.y)
@@ -242,7 +247,7 @@ class LocalTraining:
             found = {
                 key.removeprefix(_OPTIMIZER).partition("|")[0]: tensor.clone()
                 for key, tensor in self.memory.items()
-                if key.startswith(_OPTIMIZER) and key.endswith(f"|{name}")
+                if _is_moment(key, name)
             }
             if found:
                 self.optimizer.state[parameter] = found
@@ -254,6 +259,10 @@ class LocalTraining:
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, Tensor):
                     self.kept[f"{_OPTIMIZER}{key}|{name}"] = value.detach().clone()
+
+
+def _is_moment(key: str, name: str) -> bool:
+    return key.startswith(_OPTIMIZER) and key.endswith(f"|{name}")
 
 
 def own_arrays(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:

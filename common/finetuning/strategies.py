@@ -16,6 +16,8 @@ from common.finetuning.settings import TrainingSettings, read_training
 from common.learners.settings import check_settings, parse_assignments
 
 CLASSIFIER = "classifier."
+# Adam's, as PyTorch names them; the second is of squares.
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class StrategySettings(BaseModel):
@@ -159,6 +161,7 @@ STRATEGIES: Mapping[str, StrategyKind] = {
     "fednova": StrategyKind(StrategySettings, sees_sites=True),
     "moon": StrategyKind(ContrastiveSettings),
     "gradual-sam": StrategyKind(SharpnessSettings),
+    "shared-moments": StrategyKind(StrategySettings, companions=MOMENTS),
 }
 
 
@@ -197,7 +200,13 @@ def training_of(strategy: str, training: str) -> TrainingSettings:
     SettingsError
         If the strategy or a setting is unknown or out of bounds.
     """
-    settings, norm = read_training(training), strategy_kind(strategy).norm
+    settings, kind = read_training(training), strategy_kind(strategy)
+    norm = kind.norm
+    if kind.companions == MOMENTS and settings.optimizer != "adamw":
+        raise SettingsError(
+            f"training setting optimizer: {settings.optimizer} has no moments that {strategy} "
+            "could share; use adamw, or fedavg"
+        )
     if strategy == "ditto" and settings.norm == "local":
         raise SettingsError("training setting norm: local norms are not for ditto; see fedbn")
     return settings.model_copy(update={"norm": norm}) if norm else settings

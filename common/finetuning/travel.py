@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from common.finetuning.network import (
     FineTunedNetwork,
     norm_names,
     specify,
     trained_tensors,
 )
-from common.finetuning.strategies import strategy_kind
+from common.finetuning.strategies import MOMENTS, strategy_kind
 from common.learners.base import ArraySpec
+
+# Means of squares.
+_SQUARES = MOMENTS[1:]
 
 
 class Travel:
@@ -48,7 +53,7 @@ class Travel:
         }
         trained = {name for name, _ in network.named_parameters()}
         self.companions: dict[str, ArraySpec] = {
-            f"{beside}|{name}": one
+            f"{beside}|{name}": replace(one, minimum=0.0) if beside in _SQUARES else one
             for beside in kind.companions
             for name, one in self.weights.items()
             if name in trained

@@ -17,6 +17,7 @@ from server.strategies.krum import CentredKrum
 from server.strategies.median import Median
 from server.strategies.qfedavg import Fair
 from server.strategies.scaffold import Scaffold
+from server.strategies.shared_moments import SharedMoments
 from server.strategies.trimmed_mean import TrimmedMean
 
 __all__ = ["Aggregation", "make_strategy"]
@@ -43,6 +44,7 @@ _MAKERS: Mapping[str, Callable[[Any], Aggregation]] = {
     "krum": CentredKrum,
     "scaffold": _plain(Scaffold),
     "fednova": _plain(Normalised),
+    "shared-moments": _plain(SharedMoments),
     **dict.fromkeys(_AT_THE_SITE, _plain(Aggregation)),
 }
 if _MAKERS.keys() != STRATEGIES.keys():

@@ -42,7 +42,7 @@ def test_every_strategy_has_a_rule_and_only_the_named_ones_are_fedavgs() -> None
     made = {name: type(rule(name)) for name in STRATEGIES}
     assert {name for name, kind in made.items() if kind is LocalRule} == set(_PLAIN)
     changed = [kind for kind in made.values() if kind is not LocalRule]
-    assert len(set(changed)) == len(changed) == 7
+    assert len(set(changed)) == len(changed) == 8
 
 
 def test_an_unknown_strategy_has_no_rule() -> None:

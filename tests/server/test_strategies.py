@@ -163,6 +163,22 @@ def test_scaffolds_variate_moves_by_the_share_of_sites_that_answered() -> None:
     assert strategy.state()["control"]["a"].tolist() == [0.25, 1.0]
 
 
+def test_shared_moments_are_means_by_share_that_the_next_round_starts_from() -> None:
+    strategy = make_strategy("shared-moments", "")
+    sent = configure(strategy, START)
+    assert sent["exp_avg|a"].tolist() == sent["exp_avg_sq|a"].tolist() == [0.0, 0.0]
+    replies = [
+        reply({**SITES[0], "exp_avg|a": [4.0, -8.0], "exp_avg_sq|a": [1.0, 0.0]}, SHARES[0]),
+        reply({**SITES[1], "exp_avg|a": [0.0, 4.0], "exp_avg_sq|a": [2.0, 4.0]}, SHARES[1]),
+    ]
+    found = aggregate(strategy, replies)
+    assert found.keys() == {"a"}
+    np.testing.assert_allclose(found["a"], MEAN, rtol=1e-6)
+    sent = configure(strategy, found)
+    np.testing.assert_allclose(sent["exp_avg|a"], [1.0, 1.0])
+    np.testing.assert_allclose(sent["exp_avg_sq|a"], [1.75, 3.0])
+
+
 def test_fednova_normalises_changes_by_steps() -> None:
     # tau_eff = 0.25 * 2 + 0.75 * 4 = 3.5; sum of p_i change_i / tau_i = (-1/8 + 9/16, 1/4 - 3/8).
     expected = [1.0 + 3.5 * 0.4375, 2.0 - 3.5 * 0.125]
@@ -243,7 +259,10 @@ def test_strategies_that_remember_have_a_state() -> None:
         aggregate(strategy, _replies(name, 1))
         if strategy.state():
             remembers.add(name)
-    assert remembers == {"fedavgm", "fedadam", "fedyogi", "fedadagrad", "scaffold"}
+    assert remembers == {
+        *("fedavgm", "fedadam", "fedyogi", "fedadagrad"),
+        *("scaffold", "shared-moments"),
+    }
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -12,6 +12,7 @@ from client.training.rules.fedrep import Representation
 from client.training.rules.moon import Moon
 from client.training.rules.proximal import Proximal
 from client.training.rules.scaffold import Scaffold
+from client.training.rules.shared_moments import SharedMoments
 from client.training.rules.sharpness import Sharpness
 from common.finetuning.strategies import strategy_kind
 
@@ -33,6 +34,7 @@ _RULES: Mapping[str, Callable[[Any], LocalRule]] = {
     "moon": Moon,
     "gradual-sam": Sharpness,
     "qfedavg": lambda _: Fair(),
+    "shared-moments": lambda _: SharedMoments(),
 }
 
 

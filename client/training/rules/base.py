@@ -71,6 +71,9 @@ class LocalRun(Protocol):
         Gives the mean loss. The optimiser is a new one.
         """
 
+    def forget_optimizer(self, name: str) -> None:
+        """Keep nothing of a parameter's optimiser for the next round."""
+
     def sample_loss(self, images: int) -> float:
         """Give the mean loss over at most so many of the site's training images, without a step."""
 
