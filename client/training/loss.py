@@ -27,12 +27,16 @@ class LossSettings:
         Both parameters of the Beta distribution of `mix`; 0 for none.
     class_weights : tuple of float or None
         One a class, from `common.finetuning.balance.class_weights`; None where all weigh 1.
+    class_shifts : tuple of float or None
+        One a class, from `common.finetuning.balance.class_shifts`: what is added to the logits
+        before the loss (Menon et al., ICLR 2021, equation 10); None for nothing.
     """
 
     label_smoothing: float
     focal_gamma: float
     mixup: float
     class_weights: tuple[float, ...] | None
+    class_shifts: tuple[float, ...] | None = None
 
 
 def classification_loss(
@@ -67,12 +71,15 @@ def classification_loss(
     Raises
     ------
     SettingsError
-        If there are not as many class weights as classes.
+        If there are not as many class weights, or shifts, as classes.
     """
     import torch
 
     classes = logits.shape[1]
-    log_p = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if settings.class_shifts is not None:
+        logits = logits + logits.new_tensor(_one_each(settings.class_shifts, classes))
+    log_p = torch.log_softmax(logits, dim=1)
     hard = target.ndim == 1
     q = torch.nn.functional.one_hot(target, classes) if hard else target
     smoothing = settings.label_smoothing
@@ -82,12 +89,14 @@ def classification_loss(
         others = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).eps)
         terms = terms * others**settings.focal_gamma
     if settings.class_weights is not None:
-        if len(settings.class_weights) != classes:
-            raise SettingsError(
-                f"{len(settings.class_weights)} class weights for {classes} classes; give one each"
-            )
-        terms = terms * log_p.new_tensor(settings.class_weights)
+        terms = terms * log_p.new_tensor(_one_each(settings.class_weights, classes))
     return terms.sum(dim=1).mean()
+
+
+def _one_each(values: tuple[float, ...], classes: int) -> tuple[float, ...]:
+    if len(values) != classes:
+        raise SettingsError(f"{len(values)} class weights for {classes} classes; give one each")
+    return values
 
 
 def mix(

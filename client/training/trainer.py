@@ -22,7 +22,7 @@ from client.training.rules.base import OWN
 from client.training.sampling import draw_batches, shuffled_batches
 from common.errors import ContributionError
 from common.evaluation import evaluation_sums
-from common.finetuning.balance import class_weights, site_share
+from common.finetuning.balance import class_shifts, class_weights, site_share
 from common.finetuning.network import (
     build_network,
     read_tensors,
@@ -188,10 +188,15 @@ class Trainer:
 
     def _loss(self, counts: NDArray[np.int64]) -> LossSettings:
         settings = self._settings
-        weights = None
+        weights = shifts = None
         if settings.balance == "weights":
             weights = tuple(class_weights(counts, settings.balance_power).tolist())
-        return LossSettings(settings.label_smoothing, settings.focal_gamma, settings.mixup, weights)
+        if settings.logit_adjust:
+            power = 0.0 if settings.balance == "none" else settings.balance_power
+            shifts = tuple(class_shifts(counts, power, settings.logit_adjust).tolist())
+        return LossSettings(
+            settings.label_smoothing, settings.focal_gamma, settings.mixup, weights, shifts
+        )
 
     def _feed(self, place: Place, keep: Keep, images: int) -> PixelFeed | KeptFeed:
         depth, settings = place.phase.depth, self._settings

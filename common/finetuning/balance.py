@@ -45,6 +45,34 @@ def class_weights(counts: NDArray[np.int64], power: float) -> NDArray[np.float64
     return np.asarray(weights * (counts.sum() / (counts @ weights)), dtype=np.float64)
 
 
+def class_shifts(counts: NDArray[np.int64], power: float, strength: float) -> NDArray[np.float64]:
+    """Give what logits must gain in training so that, without it, they balance the classes.
+
+    After balancing by `power`, a class of n images is met in proportion to ``n ** (1 - power)``,
+    and a network learns that. The logarithm of this share, added while it learns, takes it out of
+    the network (logit adjustment, Menon et al., ICLR 2021, section 4.2).
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (k,)
+        Training images of each class, over all sites.
+    power : float
+        That of `class_weights`; 0 where nothing balances.
+    strength : float
+        Factor on the logarithm: 1 balances the classes, 0 leaves them.
+
+    Returns
+    -------
+    ndarray of float64, shape (k,)
+        0 at most; 0 for a class without images, of which nothing is learned.
+    """
+    met = counts * class_weights(counts, power)
+    shifts = np.zeros(len(counts))
+    present = met > 0
+    shifts[present] = strength * np.log(met[present] / met.sum())
+    return shifts
+
+
 def site_share(site_counts: NDArray[np.int64], counts: NDArray[np.int64], power: float) -> float:
     """Tell which share of the images that all sites sample is this site's.
 

@@ -48,6 +48,8 @@ class TrainingSettings(BaseModel):
         Against imbalance: balanced ``sampling``, class ``weights`` in the loss, or ``none``.
     balance_power : float
         A class of n images, over all sites, counts n to the power of 1 minus this.
+    logit_adjust : float
+        How much of the imbalance that is left is taken out of the logits: 1 for all of it.
     focal_gamma : float
         Of the focal loss; 0 for cross-entropy.
     label_smoothing, mixup : float
@@ -97,6 +99,7 @@ class TrainingSettings(BaseModel):
     norm: Literal["frozen", "local", "aggregated"] = "frozen"
     balance: Literal["sampling", "weights", "none"] = "sampling"
     balance_power: float = Field(0.75, ge=0.0, le=1.0)
+    logit_adjust: float = Field(0.0, ge=0.0, le=2.0)
     focal_gamma: float = Field(0.0, ge=0.0, le=10.0)
     label_smoothing: float = Field(0.1, ge=0.0, lt=1.0)
     mixup: float = Field(0.0, ge=0.0, le=10.0)

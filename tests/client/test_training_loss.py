@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy, one_hot, sigmoid
 
 from client.training.loss import LossSettings, classification_loss, mix
 from common.errors import SettingsError
+from common.finetuning.balance import class_shifts
 
 WEIGHTS = (0.2, 3.0, 1.0, 0.5)
 
@@ -45,6 +46,38 @@ def test_the_loss_is_the_mean_over_images_of_torchs_cross_entropy(
     if weights is not None:
         by_weight = cross_entropy(logits, labels, weight, label_smoothing=smoothing)
         assert found.item() != pytest.approx(by_weight.item(), rel=0.01)
+
+
+def test_shifts_are_added_to_the_logits_alone_while_training() -> None:
+    logits, labels = batch()
+    shifts = (-0.5, -2.0, 0.0, -1.0)
+    found = classification_loss(logits, labels, LossSettings(0.1, 0.0, 0.0, None, shifts))
+    shifted = logits + torch.tensor(shifts, dtype=torch.float64)
+    wanted = cross_entropy(shifted, labels, label_smoothing=0.1)
+    assert found.item() == pytest.approx(wanted.item())
+    with pytest.raises(SettingsError, match="3 class weights for 4 classes"):
+        classification_loss(logits, labels, LossSettings(0.0, 0.0, 0.0, None, shifts[:3]))
+
+
+def test_logits_learned_with_shifts_are_those_of_balanced_classes() -> None:
+    """Without features, logits that learn n images of each class are log n; with shifts, equal."""
+    counts = np.array([80, 15, 5, 0])
+    labels = torch.from_numpy(np.repeat(np.arange(4), counts))
+    shifts = tuple(class_shifts(counts, 0.0, 1.0).tolist())
+    logits = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=100)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        rows = logits[None, :3].expand(len(labels), 3)
+        found = classification_loss(rows, labels, LossSettings(0.0, 0.0, 0.0, None, shifts[:3]))
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    learned = logits.detach()[:3]
+    torch.testing.assert_close(learned, learned.mean().expand(3), atol=1e-5, rtol=0.0)
+    assert shifts[3] == 0.0
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
