@@ -38,6 +38,8 @@ _TIGHT, _MANY = 1e-10, 100_000
 # take seconds on ten thousand images, and what it wants can be a hundred thousand.
 PASSES = 1_000
 
+_POWER_OF_DEVIATION = {"deviation": 1.0, "pareto": 0.5, "none": 0.0}
+
 
 @dataclass(frozen=True)
 class Oracle:
@@ -240,7 +242,9 @@ def _front(
     train: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Transform all images as scikit-learn does; with the matrix that undoes a projection."""
-    z = StandardScaler().fit(x[train]).transform(x)
+    scaler = StandardScaler().fit(x[train])
+    scaler.scale_ = scaler.scale_ ** _POWER_OF_DEVIATION[settings.scale]
+    z = scaler.transform(x)
     projection = None
     if settings.pca:
         pca = PCA(settings.pca, svd_solver="covariance_eigh").fit(z[train])

@@ -21,7 +21,7 @@ from common.finetuning.settings import TrainingSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_OPTIMIZER = "optimizer|"
+_OPTIMIZER = "optimizer"
 _SAMPLE_SEED = 0
 
 
@@ -198,8 +198,8 @@ class LocalTraining:
 
     def forget_optimizer(self, name: str) -> None:
         """As `LocalRun.forget_optimizer`."""
-        for key in [key for key in self.kept if _is_moment(key, name)]:
-            del self.kept[key]
+        for moment in self.optimizer.state[self.parameters[name]]:
+            self.kept.pop(f"{_OPTIMIZER}|{moment}|{name}", None)
 
     def sample_loss(self, images: int) -> float:
         """As `LocalRun.sample_loss`."""
@@ -243,14 +243,11 @@ class LocalTraining:
 
     def _restore_optimizer(self) -> None:
         """Give the optimiser the moments that the site kept, where the parameter had any."""
-        for name, parameter in self.parameters.items():
-            found = {
-                key.removeprefix(_OPTIMIZER).partition("|")[0]: tensor.clone()
-                for key, tensor in self.memory.items()
-                if _is_moment(key, name)
-            }
-            if found:
-                self.optimizer.state[parameter] = found
+        for key, tensor in self.memory.items():
+            kind, _, rest = key.partition("|")
+            moment, _, name = rest.partition("|")
+            if kind == _OPTIMIZER and name in self.parameters:
+                self.optimizer.state[self.parameters[name]][moment] = tensor.clone()
 
     def _keep_optimizer(self) -> None:
         if not self.settings.keep_optimizer:
@@ -258,11 +255,7 @@ class LocalTraining:
         for name, parameter in self.parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, Tensor):
-                    self.kept[f"{_OPTIMIZER}{key}|{name}"] = value.detach().clone()
-
-
-def _is_moment(key: str, name: str) -> bool:
-    return key.startswith(_OPTIMIZER) and key.endswith(f"|{name}")
+                    self.kept[f"{_OPTIMIZER}|{key}|{name}"] = value.detach().clone()
 
 
 def own_arrays(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -127,7 +127,7 @@ class FrontLearner:
 
     def fit(self, class_count: NDArray[np.int64], second: Arrays) -> Arrays:
         """Fit from class counts and pooled second moments (see `Moments.second`)."""
-        scaler = Standardisation.from_second(second)
+        scaler = Standardisation.from_second(second, self.settings.scale)
         arrays: dict[str, NDArray[Any]] = {"class_count": class_count, **scaler.arrays}
         # What sums leave of a constant feature's (co)variance is rounding, of any size.
         constant = constant_features(second)

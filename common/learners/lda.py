@@ -188,7 +188,7 @@ class LdaHead(LinearHead):
 
     Parameters
     ----------
-    shrinkage, priors, pca, kernel, components, gamma, kernel_seed
+    shrinkage, priors, scale, pca, kernel, components, gamma, kernel_seed
         As in `LdaSettings`.
     """
 
@@ -198,6 +198,7 @@ class LdaHead(LinearHead):
         self,
         shrinkage: float | str = LEDOIT_WOLF,
         priors: str = "empirical",
+        scale: str = "deviation",
         pca: int = 0,
         kernel: str = "none",
         components: int = 512,
@@ -206,6 +207,7 @@ class LdaHead(LinearHead):
     ) -> None:
         self.shrinkage = shrinkage
         self.priors = priors
+        self.scale = scale
         self.pca = pca
         self.kernel = kernel
         self.components = components

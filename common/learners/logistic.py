@@ -39,8 +39,8 @@ class LogisticHead(LinearHead):
 
     Parameters
     ----------
-    alpha_per_image, class_weight, l1_ratio, solver, tolerance, pca, kernel, components, gamma, \
-kernel_seed
+    alpha_per_image, class_weight, l1_ratio, solver, tolerance, scale, pca, kernel, components, \
+gamma, kernel_seed
         As in `LogisticSettings`.
     """
 
@@ -53,6 +53,7 @@ kernel_seed
         l1_ratio: float = 0.0,
         solver: str = "auto",
         tolerance: float = 1e-7,
+        scale: str = "deviation",
         pca: int = 0,
         kernel: str = "none",
         components: int = 512,
@@ -64,6 +65,7 @@ kernel_seed
         self.l1_ratio = l1_ratio
         self.solver = solver
         self.tolerance = tolerance
+        self.scale = scale
         self.pca = pca
         self.kernel = kernel
         self.components = components

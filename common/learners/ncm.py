@@ -134,7 +134,7 @@ class NearestMeanHead(LinearHead):
 
     Parameters
     ----------
-    priors, pca, kernel, components, gamma, kernel_seed
+    priors, scale, pca, kernel, components, gamma, kernel_seed
         As in `NearestMeanSettings`.
     """
 
@@ -143,6 +143,7 @@ class NearestMeanHead(LinearHead):
     def __init__(
         self,
         priors: str = "uniform",
+        scale: str = "deviation",
         pca: int = 0,
         kernel: str = "none",
         components: int = 512,
@@ -150,6 +151,7 @@ class NearestMeanHead(LinearHead):
         kernel_seed: int = 0,
     ) -> None:
         self.priors = priors
+        self.scale = scale
         self.pca = pca
         self.kernel = kernel
         self.components = components

@@ -88,7 +88,7 @@ class RidgeHead(LinearHead):
 
     Parameters
     ----------
-    alpha_per_image, class_weight, pca, kernel, components, gamma, kernel_seed
+    alpha_per_image, class_weight, scale, pca, kernel, components, gamma, kernel_seed
         As in `RidgeSettings`.
     """
 
@@ -99,6 +99,7 @@ class RidgeHead(LinearHead):
         self,
         alpha_per_image: float = 1.0,
         class_weight: str = "balanced",
+        scale: str = "deviation",
         pca: int = 0,
         kernel: str = "none",
         components: int = 512,
@@ -107,6 +108,7 @@ class RidgeHead(LinearHead):
     ) -> None:
         self.alpha_per_image = alpha_per_image
         self.class_weight = class_weight
+        self.scale = scale
         self.pca = pca
         self.kernel = kernel
         self.components = components

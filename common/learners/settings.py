@@ -13,6 +13,7 @@ from common.learners.search import parse_search
 ClassWeight = Literal["balanced", "none"]
 Priors = Literal["empirical", "uniform"]
 Calibration = Literal["none", "temperature", "vector"]
+Scale = Literal["deviation", "pareto", "none"]
 
 
 class FrontSettings(BaseModel):
@@ -20,8 +21,11 @@ class FrontSettings(BaseModel):
 
     Attributes
     ----------
+    scale : str
+        What centred features are divided by: their ``deviation``; its square root (``pareto``),
+        by which features that hardly vary weigh less; or nothing (``none``).
     pca : int
-        Principal components of the standardised features to keep; 0 for all features.
+        Principal components of the scaled features to keep; 0 for all features.
     kernel : str
         Approximate a Gaussian kernel: ``none``, ``rff`` (random Fourier features) or
         ``nystroem`` (needs `pca`).
@@ -35,6 +39,7 @@ class FrontSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    scale: Scale = "deviation"
     pca: int = Field(0, ge=0)
     kernel: Literal["none", "rff", "nystroem"] = "none"
     components: int = Field(512, ge=1, le=16_384)

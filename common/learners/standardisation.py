@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # the difference of two sums in float64 cannot resolve it: such a feature counts as constant.
 _CONSTANT_BELOW = 1e-13
 
+# How often the square root of the variance is taken.
+_ROOTS = {"deviation": 1, "pareto": 2, "none": 0}
+
 
 def constant_features(second: Arrays) -> NDArray[np.bool_]:
     """Tell which features count as constant, from `Moments.second`: shape (dimension,)."""
@@ -31,8 +34,8 @@ class Standardisation:
     Attributes
     ----------
     mean, scale : ndarray of float64, shape (dimension,)
-        Pooled mean and standard deviation; the scale of a constant feature is 1, as in
-        scikit-learn's ``StandardScaler``.
+        Pooled mean, and standard deviation to a power; the scale of a constant feature is 1, as
+        in scikit-learn's ``StandardScaler``.
     """
 
     mean: NDArray[np.float64]
@@ -46,10 +49,21 @@ class Standardisation:
         return {"mean": ArraySpec(shape), "scale": ArraySpec(shape, minimum=smallest)}
 
     @classmethod
-    def from_second(cls, second: Arrays) -> Standardisation:
-        """Derive it from `Moments.second`."""
+    def from_second(cls, second: Arrays, scale: str = "deviation") -> Standardisation:
+        """Derive it from `Moments.second`.
+
+        Parameters
+        ----------
+        second : mapping of str to ndarray
+            Mean, square and variance.
+        scale : str
+            ``deviation``; ``pareto``, its square root (van den Berg et al., BMC Genomics 7, 142,
+            2006, table 1); or ``none``, which is 1.
+        """
         variance = np.where(constant_features(second), 1.0, second["variance"])
-        return cls(second["mean"], np.sqrt(variance))
+        for _ in range(_ROOTS[scale]):
+            variance = np.sqrt(variance)
+        return cls(second["mean"], np.ones_like(variance) if scale == "none" else variance)
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Standardisation:

@@ -30,7 +30,8 @@ class SvmHead(LinearHead):
 
     Parameters
     ----------
-    alpha_per_image, class_weight, solver, tolerance, pca, kernel, components, gamma, kernel_seed
+    alpha_per_image, class_weight, solver, tolerance, scale, pca, kernel, components, \
+gamma, kernel_seed
         As in `SvmSettings`.
     """
 
@@ -43,6 +44,7 @@ class SvmHead(LinearHead):
         class_weight: str = "balanced",
         solver: str = "auto",
         tolerance: float = 1e-7,
+        scale: str = "deviation",
         pca: int = 0,
         kernel: str = "none",
         components: int = 512,
@@ -53,6 +55,7 @@ class SvmHead(LinearHead):
         self.class_weight = class_weight
         self.solver = solver
         self.tolerance = tolerance
+        self.scale = scale
         self.pca = pca
         self.kernel = kernel
         self.components = components

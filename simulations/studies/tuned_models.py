@@ -14,6 +14,7 @@ import numpy as np
 from client.site import Site
 from client.training.trainer import Trainer
 from common.evaluation import class_probabilities
+from common.finetuning.head import head_settings
 from common.finetuning.model import NetworkModel, load_network
 from common.finetuning.order import Order
 from common.model import Model, load_model
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 # Pooled images are those of one site, and one site's training depends on no strategy.
 _PLAIN = "fedavg"
 _POOLED = "pooled"
+_LEARNER = "ridge"
 _STATES, _CHECKPOINT, _RUN = "states", "checkpoint", "run"
 
 
@@ -109,7 +111,8 @@ def tune(work: Work, strategy: str, sites: Mapping[str, NDArray[np.intp]], folde
         strategy=name,
         strategy_settings=text,
         training=bench.fit.training or "",
-        learner_settings="calibrate=temperature",
+        learner=_LEARNER,
+        learner_settings=head_settings(_LEARNER),
         backbone=bench.lab.backbone_name,
         split_seed=bench.fit.split_seed,
         seed=bench.fit.seed,

@@ -64,6 +64,20 @@ def _check(data: Pooled, sites: Sites, alpha: float) -> None:
     compare(fit(head, data, sites), reference(head, data), data)
 
 
+@pytest.mark.parametrize(("scale", "power"), [("deviation", 1.0), ("pareto", 0.5), ("none", 0.0)])
+def test_features_may_be_divided_by_their_deviation_its_root_or_nothing(
+    scale: str, power: float
+) -> None:
+    data, sites = _uneven(5, n=90, dimension=12, classes=3, sites=4)
+    x = data.x.astype(np.float64)
+    mean, divisor = x.mean(axis=0), x.std(axis=0) ** power
+    ridge = RidgeClassifier(alpha=0.2 * len(x), class_weight="balanced")
+    ridge.fit((x - mean) / divisor, data.y)
+    head = fit(RidgeHead(alpha_per_image=0.2, scale=scale), data, sites)
+    probe = (data.probe.astype(np.float64) - mean) / divisor
+    np.testing.assert_allclose(head.scores(data.probe), ridge.decision_function(probe), rtol=1e-8)
+
+
 def _learner(data: Pooled, more: str = "") -> HeadLearner:
     return make_learner("ridge", data.problem, f"alpha_per_image=0.1 calibrate=none {more}")
 
