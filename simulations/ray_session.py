@@ -20,6 +20,9 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
 }
+# Of Ray's workers: glibc gives large blocks of memory back at once, and asks for them again, on
+# which training spent a fifth of its time.
+_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
 _CONNECT_SECONDS = 5.0
 
@@ -40,7 +43,7 @@ def ray_session(address: str | None) -> Iterator[int]:
     """
     if address is not None:
         _require_listener(address)
-    os.environ.update(QUIET)
+    os.environ.update({**QUIET, **_KEEP_MEMORY})
     # The ServerApp's lines for an operator; a simulation shows the same in its own way.
     logging.getLogger("flwr").setLevel(logging.ERROR)
     on_terminate = signal.getsignal(signal.SIGTERM)

@@ -88,8 +88,8 @@ class TrainingSettings(BaseModel):
     batch: int = Field(32, ge=0, le=4096)
     share_batch: bool = True
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(5e-4, gt=0.0)
-    head_lr: float = Field(3e-3, gt=0.0)
+    lr: float = Field(2e-4, gt=0.0)
+    head_lr: float = Field(2e-4, gt=0.0)
     stage_decay: float = Field(1.0, gt=0.0, le=1.0)
     weight_decay: float = Field(0.01, ge=0.0)
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
@@ -99,7 +99,7 @@ class TrainingSettings(BaseModel):
     norm: Literal["frozen", "local", "aggregated"] = "frozen"
     balance: Literal["sampling", "weights", "none"] = "sampling"
     balance_power: float = Field(0.75, ge=0.0, le=1.0)
-    logit_adjust: float = Field(0.0, ge=0.0, le=2.0)
+    logit_adjust: float = Field(1.0, ge=0.0, le=2.0)
     focal_gamma: float = Field(0.0, ge=0.0, le=10.0)
     label_smoothing: float = Field(0.1, ge=0.0, lt=1.0)
     mixup: float = Field(0.0, ge=0.0, le=10.0)
