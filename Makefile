@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 COHORT ?=
 STUDIES := leave-one-site-out cross-site heterogeneity fairness learning-curve
 
-.PHONY: demo studies test test-slow lint benchmarks benchmark-learners clean
+.PHONY: demo studies test test-slow lint benchmarks benchmark-learners benchmark-finetuning clean
 
 demo: $(READY)  ## four hospitals, one exact head, on the embedded synthetic cohort
 	$(BIN)/dermafed simulate --out runs/demo --overwrite
@@ -33,9 +33,13 @@ benchmarks: $(READY)  ## speed against named references, written to benchmarks/r
 	$(BIN)/python -m benchmarks.simulation_overhead
 	$(BIN)/python -m benchmarks.server_sum
 	$(BIN)/python -m benchmarks.coverage
+	$(BIN)/python -m benchmarks.training_loop
 
 benchmark-learners: $(READY)  ## every learner on real features: make benchmark-learners COHORT=path/to/HAM10000
 	$(BIN)/python -m benchmarks.learners "$(COHORT)"
+
+benchmark-finetuning: $(READY)  ## every strategy beside pooled images, hours: make benchmark-finetuning COHORT=path/to/HAM10000
+	$(BIN)/python -m benchmarks.finetuning "$(COHORT)"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

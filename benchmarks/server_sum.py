@@ -28,7 +28,8 @@ from common import wire
 from common.learners import make_learner
 from common.learners.base import Contribution, Problem, SiteData, State
 from common.site_info import SiteInfo
-from server.sum_strategy import RoundPolicy, SumStrategy
+from server.link import RoundPolicy
+from server.sum_strategy import SumStrategy
 
 DIMENSION, CLASSES, IMAGES = 256, tuple("abcdefg"), 400
 COUNTS = (10, 100, 1_000, 10_000)

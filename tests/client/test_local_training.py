@@ -126,8 +126,11 @@ def _centralised(sites: dict[str, Site], steps: int) -> dict[str, Any]:
         images.append(normalised(pixels, site.pixels, "cpu"))
         labels.append(torch.from_numpy(site.y[rows]))
     x, y = torch.cat(images), torch.cat(labels)
+    counts = torch.bincount(y, minlength=len(next(iter(sites.values())).classes))
+    # Logit adjustment, written out; a class without images has none.
+    shift = torch.where(counts > 0, counts / len(y), 1.0).log()
     for _ in range(steps):
-        loss = torch.nn.functional.cross_entropy(network(x), y)
+        loss = torch.nn.functional.cross_entropy(network(x) + shift, y)
         network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
