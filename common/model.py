@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from common.errors import ContributionError, RunFolderError, SettingsError
 from common.learners import make_learner
 from common.learners.base import Arrays, Problem, State, check_arrays
 from common.learners.composed import FITTED
 from common.learners.linear_head import LinearHead
+from common.model_files import load_model_files, read_description_file, save_model_files
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
 
@@ -88,11 +82,8 @@ class Model:
 
 def save_model(folder: Path, model: Model) -> None:
     """Write a model into a folder that exists."""
-    # safetensors writes an array's memory as it lies, whatever its strides.
-    arrays = {name: np.ascontiguousarray(array) for name, array in model.arrays.items()}
-    save_file(arrays, folder / WEIGHTS_FILE)
-    text = json.dumps(asdict(model.description), indent=2)
-    (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
+    description, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
+    save_model_files(description, weights, model.description, model.arrays)
 
 
 def read_description(path: Path) -> ModelDescription:
@@ -103,12 +94,7 @@ def read_description(path: Path) -> ModelDescription:
     RunFolderError
         If it is missing or damaged.
     """
-    try:
-        return TypeAdapter(ModelDescription).validate_json(path.read_bytes())
-    except OSError as error:
-        raise RunFolderError(f"{path}: {error.strerror}; give a run's model.json") from error
-    except ValidationError as error:
-        raise RunFolderError(f"{path}: damaged: {error.errors()[0]['msg']}") from error
+    return read_description_file(path, ModelDescription, "give a run's model.json")
 
 
 def load_model(folder: Path) -> Model:
@@ -120,14 +106,8 @@ def load_model(folder: Path) -> Model:
         If the folder holds no model or a damaged one.
     """
     description, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
-    for path in (description, weights):
-        if not path.is_file():
-            raise RunFolderError(f"{path}: missing; {folder} is not the folder of a finished run")
-    about = read_description(description)
-    try:
-        arrays: dict[str, Any] = load_file(weights)
-    except SafetensorError as error:
-        raise RunFolderError(f"{weights}: damaged: {error}") from error
+    hint = f"{folder} is not the folder of a finished run"
+    about, arrays = load_model_files(description, weights, ModelDescription, hint)
     problem = Problem(about.classes, about.dimension)
     try:
         learner = make_learner(about.learner, problem, about.learner_settings)

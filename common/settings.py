@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -79,6 +80,11 @@ class RunSettings(BaseModel):
     checkpoint : str
         Folder of an unfinished fine-tuning run, from which it goes on, and which stays; empty for
         the run folder's name with ``.unfinished`` after it, which goes once the run is finished.
+    tensorboard : str
+        Folder at the coordinator for the numbers of each round of fine-tuning, as TensorBoard
+        reads them; empty for none.
+    mlflow : str
+        URI of an MLflow tracking server for the same numbers; empty for none.
     """
 
     model_config = ConfigDict(
@@ -110,6 +116,21 @@ class RunSettings(BaseModel):
     training: str = ""
     retries: int = Field(2, ge=0, le=100)
     checkpoint: str = ""
+    tensorboard: str = ""
+    mlflow: str = ""
+
+    @property
+    def withdrawn(self) -> tuple[str, ...]:
+        """The sites of `without`."""
+        return tuple(name.strip() for name in self.without.split(",") if name.strip())
+
+    @property
+    def unfinished(self) -> Path:
+        """Folder of the unfinished run: `checkpoint`, or what is in its place."""
+        if self.checkpoint:
+            return Path(self.checkpoint)
+        out = Path(self.out)
+        return out.with_name(f"{out.name}.unfinished")
 
     @classmethod
     def from_run_config(cls, config: Mapping[str, object]) -> RunSettings:

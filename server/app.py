@@ -37,9 +37,12 @@ def main(grid: Grid, context: Context) -> None:
         result = _run(grid, settings, folder)
     # Only now: a folder that could not be written leaves the checkpoints where they are.
     if settings.strategy and not settings.checkpoint:
-        shutil.rmtree(_unfinished(settings), ignore_errors=True)
+        shutil.rmtree(settings.unfinished, ignore_errors=True)
     pooled = result["test"]["pooled"]
-    _LOG.info("balanced accuracy %s on %s test images", pooled["balanced_accuracy"], pooled["n"])
+    # Where sites withhold counts, it may lie anywhere between two values.
+    bounds = pooled["balanced_accuracy_bounds"] or ()
+    shown = " to ".join(dict.fromkeys(f"{value:.4f}" for value in bounds)) or "unknown"
+    _LOG.info("balanced accuracy %s on %s test images", shown, pooled["n"])
 
 
 def _run(grid: Grid, settings: RunSettings, folder: Path) -> dict[str, Any]:
@@ -48,9 +51,4 @@ def _run(grid: Grid, settings: RunSettings, folder: Path) -> dict[str, Any]:
     # Here, so that a federation by sums does not import torch.
     from server.finetuning.run import run_finetuning
 
-    return run_finetuning(grid, settings, folder, _LOG.info, _unfinished(settings))
-
-
-def _unfinished(settings: RunSettings) -> Path:
-    """Name the folder of an unfinished fine-tuning run."""
-    return Path(settings.checkpoint or f"{settings.out}.unfinished")
+    return run_finetuning(grid, settings, folder, _LOG.info, settings.unfinished)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +11,18 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from common.backbones import get_backbone
-from common.errors import RoundError, SettingsError
-from common.evaluated import metrics_of_sums
+from common.errors import SettingsError
 from common.learners import make_learner, read_settings
-from common.learners.base import Contribution, Problem, State
+from common.learners.base import Problem, State
 from common.learners.search import Selection
-from common.learners.total import Total
 from common.model import Model, ModelDescription, load_model, save_model
 from common.settings import RunSettings
 from common.site_info import SiteInfo
 from common.versions import package_versions
 from server.ledger import Ledger
-from server.sum_strategy import RoundPolicy, SumStrategy
-
-RESULT_FILE = "result.json"
+from server.link import RoundPolicy
+from server.result import describe_run, pooled_and_by_site, selection_of, timed, write_result
+from server.sum_strategy import SumStrategy
 
 
 def run_federation(
@@ -64,8 +60,9 @@ def run_federation(
     read_settings(settings.learner, settings.learner_settings)
     seconds: dict[str, float] = {}
     with timed(seconds, "join"):
-        without = [name.strip() for name in settings.without.split(",") if name.strip()]
-        sites = strategy.join(settings.sites, backbone.fingerprint, settings.split_seed, without)
+        sites = strategy.join(
+            settings.sites, backbone.fingerprint, settings.split_seed, settings.withdrawn
+        )
     for info in sites.values():
         report(f"{info.site}: {info.images} images, {info.lesions} lesions, {info.train} to learn")
         if info.withheld:
@@ -86,32 +83,13 @@ def run_federation(
 
     model = head_model(settings, classes, state, members)
     save_model(out, model)
+    told = {info.site: asdict(info) for info in members.values()}
     result = {
-        "config": settings.model_dump(exclude={"out", "overwrite", "cache"}),
-        "rounds": strategy.traffic.rounds,
-        "stages": strategy.traffic.stages,
-        "bytes_up": strategy.traffic.bytes_up,
-        "bytes_down": strategy.traffic.bytes_down,
-        "seconds": seconds,
-        "partition": {
-            "sites": len(members),
-            "images": {info.site: info.images for info in members.values()},
-            "lesions": {info.site: info.lesions for info in members.values()},
-            "left_out": strategy.left_out,
-            "withheld": {info.site: list(info.withheld) for info in members.values()},
-        },
-        "selection": selection_of(state),
+        **describe_run(settings, strategy, told, seconds, selection_of(state)),
         "test": pooled_and_by_site(results, task),
-        "versions": package_versions(),
     }
     write_result(out, result)
     return result
-
-
-def write_result(folder: Path, result: dict[str, Any]) -> None:
-    """Write ``result.json``; a number that is not finite is an error, not a result."""
-    text = json.dumps(result, indent=2, allow_nan=False)
-    (folder / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def head_model(
@@ -139,43 +117,6 @@ def head_model(
     )
 
 
-def pooled_and_by_site(results: dict[str, Contribution], task: SiteInfo) -> dict[str, Any]:
-    """Derive the metrics of evaluation sums, of all sites together and of each.
-
-    Raises
-    ------
-    RoundError
-        If there are none.
-    """
-    if not results:
-        raise RoundError("evaluation: no site answered")
-    pooled = Total()
-    for sums in results.values():
-        pooled.add(sums)
-
-    def metrics(sums: Contribution) -> dict[str, Any]:
-        return metrics_of_sums(sums, task.classes, task.malignant)
-
-    return {
-        "pooled": metrics(pooled.value()),
-        "sites": {name: metrics(sums) for name, sums in results.items()},
-    }
-
-
-def selection_of(state: State) -> dict[str, Any] | None:
-    """Give the results of a search as ``result.json`` holds them, None where there was none."""
-    selection = Selection.of(state)
-    if selection is None:
-        return None
-    return {
-        "values": selection.values.tolist(),
-        "balanced_accuracy": selection.mean.tolist(),
-        "standard_error": selection.standard_error.tolist(),
-        "folds": [[None if np.isnan(x) else x for x in row] for row in selection.scores.tolist()],
-        "chosen": selection.value,
-    }
-
-
 def warm_model(settings: RunSettings, problem: Problem) -> Model:
     """Read the model that a learner starts from.
 
@@ -192,11 +133,3 @@ def warm_model(settings: RunSettings, problem: Problem) -> Model:
             f"run setting warm-start: {settings.warm_start} is of other classes or another backbone"
         )
     return model
-
-
-@contextmanager
-def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    """Measure the body's wall-clock time."""
-    start = time.perf_counter()
-    yield
-    seconds[phase] = round(time.perf_counter() - start, 3)

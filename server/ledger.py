@@ -6,7 +6,6 @@ learns what the coordinator can (see the README on what sums tell), so it is as 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -26,9 +25,9 @@ from common.run_folder import new_run_folder
 from common.settings import RunSettings
 from common.site_info import SiteInfo
 from common.versions import package_versions
+from server.result import write_result
 
 FOLDER = "ledger"
-RESULT_FILE = "result.json"
 
 
 class Ledger:
@@ -162,8 +161,7 @@ def change_ledger(
             "images": total.count,
             "versions": package_versions(),
         }
-        text = json.dumps(result, indent=2)
-        (folder / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
+        write_result(folder, result)
     return Change(tuple(sorted(chosen)), total.count)
 
 

@@ -1,4 +1,4 @@
-"""The strategy that sees only totals: join, rounds of sums, evaluation.
+"""The strategy that sees only totals: rounds of sums and an evaluation.
 
 Flower's own `Strategy` averages weights over a fixed number of rounds. A federation by sums runs
 until its learner is done, checks each reply against what the site registered, and adds replies
@@ -7,14 +7,11 @@ in the order of the sites' names as they arrive, so that it holds one total and 
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
-from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import RecordDict
 
 from common import wire
 from common.errors import ContributionError, RoundError
@@ -23,49 +20,8 @@ from common.learners.base import ArraySpec, Contribution, Learner, State
 from common.learners.total import Total
 from common.site_info import SiteInfo
 from common.split import Split
-from server.collect import Asked, collect
-from server.refusal import disagreement, one_line, refuse_doubles
-
-_NODE_PAUSE = 0.1
-
-
-@dataclass(frozen=True)
-class RoundPolicy:
-    """When a round counts.
-
-    Attributes
-    ----------
-    quorum : int
-        Sites that must answer; 0 for every site asked.
-    deadline : float
-        Seconds that a site may take to answer, and that nodes may take to come online.
-    window : int
-        Messages in flight or waiting to be added, at most.
-    """
-
-    quorum: int = 0
-    deadline: float = 600.0
-    window: int = 16
-
-
-@dataclass
-class Traffic:
-    """What went over the wire.
-
-    Attributes
-    ----------
-    rounds : int
-        Rounds of learning.
-    stages : dict of str to int
-        How many of them each of the learner's stages took.
-    bytes_down, bytes_up : int
-        Content of messages to and from sites, before transport encoding.
-    """
-
-    rounds: int = 0
-    stages: dict[str, int] = field(default_factory=dict)
-    bytes_down: int = 0
-    bytes_up: int = 0
+from server.link import Link
+from server.refusal import one_line
 
 
 @dataclass(frozen=True)
@@ -79,86 +35,8 @@ class _Question:
     part: Split
 
 
-@dataclass
-class SumStrategy:
-    """Rounds of sums over a grid.
-
-    Attributes
-    ----------
-    grid : Grid
-        Flower's way to the nodes.
-    policy : RoundPolicy
-        When a round counts.
-    report : callable
-        Called with a line of text for each thing that an operator should know.
-    traffic : Traffic
-        What went over the wire so far.
-    left_out : dict of str to str
-        Sites that were refused or lost, with the reasons.
-    """
-
-    grid: Grid
-    policy: RoundPolicy
-    report: Callable[[str], None]
-    traffic: Traffic = field(default_factory=Traffic)
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    def join(
-        self, expected: int, backbone: str, split_seed: int, without: Collection[str] = ()
-    ) -> dict[int, SiteInfo]:
-        """Ask every node who it is.
-
-        Parameters
-        ----------
-        expected : int
-            Nodes to wait for; 0 for those online.
-        backbone : str
-            Fingerprint of the backbone that every site must use.
-        split_seed : int
-            Seed that every site must split by.
-        without : collection of str
-            Sites that have withdrawn: they are left out and asked nothing more.
-
-        Returns
-        -------
-        dict of int to SiteInfo
-            By node id, in the order of the sites' names.
-
-        Raises
-        ------
-        RoundError
-            If nodes do not come, two have one name, or too few agree on the task.
-        """
-        nodes = self._wait_for_nodes(expected)
-        joined: dict[int, SiteInfo] = {}
-        refused: dict[str, str] = {}
-        messages = (self.message(RecordDict(), node, wire.JOIN) for node in nodes)
-        for asked in self.ask(messages):
-            try:
-                joined[asked.node_id] = wire.decode_site_info(asked.content())
-            except ContributionError as error:
-                refused[f"node {asked.node_id}"] = one_line(error)
-        joined = dict(sorted(joined.items(), key=lambda item: item[1].site))
-        refuse_doubles(joined)
-        gone = {node for node, info in joined.items() if info.site in without}
-        for node in gone:
-            self.left_out[joined.pop(node).site] = "withdrawn"
-        # The task is what most sites say, so that no single site can turn the others out.
-        tasks = Counter((info.classes, info.malignant) for info in joined.values())
-        classes, malignant = tasks.most_common(1)[0][0] if tasks else ((), ())
-        wanted = {
-            "backbone": backbone,
-            "split_seed": split_seed,
-            "classes": classes,
-            "malignant": malignant,
-        }
-        for info in joined.values():
-            problem = disagreement(info, wanted)
-            if problem:
-                refused[info.site] = one_line(problem)
-        joined = {node: info for node, info in joined.items() if info.site not in refused}
-        self._require_quorum("join", len(nodes) - len(gone), len(joined), refused)
-        return joined
+class SumStrategy(Link):
+    """Rounds of sums over a link."""
 
     def fit(
         self,
@@ -276,47 +154,3 @@ class SumStrategy:
                 answered += 1
                 yield reply.node_id, sums
         self._require_quorum(kind, asked, answered, refused)
-
-    def ask(self, messages: Iterator[Message]) -> Iterator[Asked]:
-        """Send messages and yield the replies, in the order of the messages, counting bytes."""
-        policy = self.policy
-        for asked in collect(self.grid, messages, window=policy.window, deadline=policy.deadline):
-            if asked.reply is not None and asked.reply.has_content():
-                try:
-                    self.traffic.bytes_up += wire.count_bytes(asked.reply.content)
-                except ValueError:
-                    # Flower cannot count an empty text, and no right reply holds one.
-                    asked.reply, asked.problem = None, "the reply holds an empty text"
-            yield asked
-
-    def message(self, content: RecordDict, node: int, kind: str) -> Message:
-        """Make a message to a node, counting its bytes."""
-        self.traffic.bytes_down += wire.count_bytes(content)
-        ttl = self.policy.deadline + 60.0
-        return Message(content, node, kind, group_id=str(self.traffic.rounds + 1), ttl=ttl)
-
-    def _wait_for_nodes(self, expected: int) -> list[int]:
-        end = time.monotonic() + self.policy.deadline
-        while True:
-            nodes = sorted(self.grid.get_node_ids())
-            if len(nodes) >= max(expected, 1):
-                return nodes
-            if time.monotonic() >= end:
-                raise RoundError(
-                    f"{len(nodes)} of {max(expected, 1)} sites are online after "
-                    f"{self.policy.deadline:g} s; start the others, or lower the setting sites"
-                )
-            time.sleep(_NODE_PAUSE)
-
-    def _require_quorum(
-        self, what: str, asked: int, answered: int, refused: Mapping[str, str]
-    ) -> None:
-        self.left_out.update(refused)
-        for name, problem in refused.items():
-            self.report(f"{what}: {name} left out: {problem}")
-        quorum = self.policy.quorum or asked
-        if answered < quorum or answered == 0:
-            reasons = "; ".join(f"{name}: {problem}" for name, problem in refused.items())
-            raise RoundError(
-                f"{what}: {answered} of {asked} sites count, {quorum} are needed. {reasons}"
-            )

@@ -6,20 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 
 from common.cohort import Cohort
 from common.model import Model, load_model
 from common.run_folder import new_run_folder
 from common.settings import RunSettings
-from common.split import Split, split_groups
-from server.federation import write_result
+from common.split import Split
 from simulations.as_study import write_as_study
-from simulations.hosts import Clock, Display, get, open_sites, plan_sites
+from simulations.hosts import Display
+from simulations.open_run import open_run
 from simulations.oracle import fit_oracle, relative_error
-from simulations.predictions import Predictions, checked_metrics, exact_metrics, gather
-from simulations.ray_grid import RayGrid
-from simulations.ray_session import ray_session
+from simulations.predictions import Predictions, checked_metrics, exact_metrics
 from simulations.run_app import run_app
 
 
@@ -46,37 +43,19 @@ def simulate(settings: RunSettings, *, ray_address: str | None, display: Display
     DermafedError
         If anything is not what it must be; nothing is written then.
     """
-    clock = Clock(display)
     with new_run_folder(Path(settings.out), overwrite=settings.overwrite) as folder:
-        clock.phase("start")
-        # Here, a wrong cohort or partition is told before Ray is started.
-        plan = plan_sites(settings) if ray_address is None else None
-        with ray_session(ray_address) as cpus:
-            cohort, partition = plan or get(ray.remote(plan_sites).remote(settings))
-            clock.phase("features")
-            hosts = open_sites(cohort, partition, settings, cpus, display)
-            machines = len(set(get([host.machine.remote() for host in set(hosts.values())])))
-            clock.phase("federate")
-            result = run_app(RayGrid(hosts), settings, folder)
-            clock.phase("predict")
+        with open_run(settings, ray_address, display) as run:
+            run.clock.phase("federate")
+            result = run_app(run.grid, settings, folder)
+            run.clock.phase("predict")
             model = load_model(folder)
-            parts = get([host.predict.remote(model) for host in set(hosts.values())])
-        predictions = gather(
-            [part for of_host in parts for part in of_host],
-            split_groups(settings.split_seed, cohort.group),
-        )
-        clock.phase("oracle")
-        result["oracle"] = _oracle(cohort, predictions, model)
-        clock.phase("write")
-        result["test"] = checked_metrics(cohort, predictions, result["test"])
-        result["machines"] = machines
-        result["machine"] = f"{cpus} cores"
-        result["partition"]["spec"] = settings.partition
-        result.update(write_as_study(folder, settings, cohort, predictions, result))
-        # The federation's own phases (join, learn, evaluate) lie within "federate".
-        result["phases"] = list(clock.seconds())
-        result["seconds"].update(clock.seconds())
-        write_result(folder, result)
+            predictions = run.predictions(lambda host: host.predict.remote(model))
+        run.clock.phase("oracle")
+        result["oracle"] = _oracle(run.cohort, predictions, model)
+        run.clock.phase("write")
+        result["test"] = checked_metrics(run.cohort, predictions, result["test"])
+        result.update(write_as_study(folder, settings, run.cohort, predictions, result))
+        run.finish(folder, result)
     return result
 
 

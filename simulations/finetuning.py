@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import ray
 
 from common.cohort import Cohort
 from common.finetuning.balance import site_share
@@ -20,22 +18,12 @@ from common.partition import Partition
 from common.run_folder import new_run_folder
 from common.settings import RunSettings
 from common.split import Split, split_groups
-from server.federation import write_result
 from simulations.as_study import write_finetuning_as_study
-from simulations.hosts import Clock, Display, get, open_sites, plan_sites
-from simulations.predictions import Predictions, checked_metrics, gather
-from simulations.ray_grid import RayGrid
-from simulations.ray_session import ray_session
+from simulations.hosts import Display
+from simulations.open_run import OpenRun, open_run
+from simulations.predictions import Predictions, checked_metrics
 from simulations.run_app import run_app
 from simulations.server_lines import server_lines
-
-if TYPE_CHECKING:
-    from simulations.site_host import SitePredictions
-
-
-def unfinished_folder(out: Path) -> Path:
-    """Name the folder from which a run that was stopped goes on."""
-    return out.with_name(f"{out.name}.unfinished")
 
 
 def finetune(settings: RunSettings, *, ray_address: str | None, display: Display) -> dict[str, Any]:
@@ -60,42 +48,27 @@ def finetune(settings: RunSettings, *, ray_address: str | None, display: Display
     ------
     DermafedError
         If anything is not what it must be; the run folder is not written then, and what the
-        finished rounds left stays in `unfinished_folder`.
+        finished rounds left stays in `RunSettings.unfinished`.
     """
-    clock = Clock(display)
-    work = unfinished_folder(Path(settings.out))
+    work = settings.unfinished
     settings = settings.model_copy(update={"checkpoint": str(work)})
-    clock.phase("start")
-    # Here, a wrong cohort or partition is told before Ray is started.
-    plan = plan_sites(settings) if ray_address is None else None
-    with ray_session(ray_address) as cpus:
-        cohort, partition = plan or get(ray.remote(plan_sites).remote(settings))
+    with open_run(settings, ray_address, display, _shares) as run:
         with new_run_folder(Path(settings.out), overwrite=settings.overwrite) as folder:
-            clock.phase("features")
-            work_of = _shares(cohort, partition, settings)
-            by_node = open_sites(cohort, partition, settings, cpus, display, work_of)
-            hosts = set(by_node.values())
-            machines = len(set(get([host.machine.remote() for host in hosts])))
-            clock.phase("federate")
+            run.clock.phase("federate")
             with server_lines(display.note):
-                result = run_app(RayGrid(by_node), settings, folder)
-            clock.phase("predict")
-            head, network = _predict(cohort, hosts, settings, folder, result)
-            clock.phase("write")
-            result["test"] = checked_metrics(cohort, network, result["test"])
-            result["frozen_head"] = checked_metrics(cohort, head, result["frozen_head"])
-            result["machines"], result["machine"] = machines, f"{cpus} cores"
-            result["partition"]["spec"] = settings.partition
+                result = run_app(run.grid, settings, folder)
+            run.clock.phase("predict")
+            head, network = _predict(run, folder, result)
+            run.clock.phase("write")
+            result["test"] = checked_metrics(run.cohort, network, result["test"])
+            result["frozen_head"] = checked_metrics(run.cohort, head, result["frozen_head"])
             result.update(
-                write_finetuning_as_study(folder, settings, cohort, head, network, result)
+                write_finetuning_as_study(folder, settings, run.cohort, head, network, result)
             )
-            # The ServerApp's own phases lie within "federate".
-            result["phases"] = list(clock.seconds())
-            result["seconds"].update(clock.seconds())
-            write_result(folder, result)
+            run.finish(folder, result)
         # In this order: checkpoints without what the sites kept could not go on.
         shutil.rmtree(work, ignore_errors=True)
-        get([host.drop_states.remote(result["run"]) for host in hosts])
+        run.ask(lambda host: host.drop_states.remote(result["run"]))
     return result
 
 
@@ -111,24 +84,11 @@ def _shares(cohort: Cohort, partition: Partition, settings: RunSettings) -> dict
     return {name: site_share(own, total, power) for name, own in counts.items()}
 
 
-def _predict(
-    cohort: Cohort,
-    hosts: Iterable[Any],
-    settings: RunSettings,
-    folder: Path,
-    result: dict[str, Any],
-) -> tuple[Predictions, Predictions]:
+def _predict(run: OpenRun, folder: Path, result: dict[str, Any]) -> tuple[Predictions, Predictions]:
     """Let the hosts predict: the frozen head on all images, the network on test images."""
-    split = split_groups(settings.split_seed, cohort.group)
-    best, arrays = result["best_round"], load_network(folder).arrays
-    classes = (0,) * len(cohort.classes)
-    order = Order(result["run"], best, 0, 0, Split.TEST, classes)
-    counted = result.pop("best_counted")
-    network = [host.predict_network.remote(order, counted, arrays) for host in hosts]
-    head = [host.predict.remote(load_model(folder)) for host in hosts]
-
-    def gathered(references: list[Any]) -> Predictions:
-        parts: list[list[SitePredictions]] = get(references)
-        return gather([part for of_host in parts for part in of_host], split)
-
-    return gathered(head), gathered(network)
+    classes = (0,) * len(run.cohort.classes)
+    order = Order(result["run"], result["best_round"], 0, 0, Split.TEST, classes)
+    counted, arrays = result.pop("best_counted"), load_network(folder).arrays
+    network = run.predictions(lambda host: host.predict_network.remote(order, counted, arrays))
+    model = load_model(folder)
+    return run.predictions(lambda host: host.predict.remote(model)), network

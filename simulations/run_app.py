@@ -10,7 +10,7 @@ from flwr.app import Context, RecordDict
 
 from common.settings import RunSettings
 from server.app import app as server_app
-from server.federation import RESULT_FILE
+from server.result import RESULT_FILE
 from simulations.lab_grid import LabGrid
 
 

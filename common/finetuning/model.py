@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from common.backbones import get_backbone
 from common.errors import ContributionError, RunFolderError, SettingsError
@@ -18,6 +11,7 @@ from common.finetuning.network import FineTunedNetwork, build_network, specify, 
 from common.finetuning.strategies import CLASSIFIER, training_of
 from common.finetuning.travel import Travel
 from common.learners.base import Arrays, ArraySpec, check_arrays
+from common.model_files import load_model_files, save_model_files
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "network.safetensors", "network.json"
 
@@ -108,11 +102,8 @@ def network_spec(
 
 def save_network(folder: Path, model: NetworkModel) -> None:
     """Write a model into a folder that exists."""
-    # safetensors writes an array's memory as it lies, whatever its strides.
-    arrays = {name: np.ascontiguousarray(array) for name, array in model.arrays.items()}
-    save_file(arrays, folder / WEIGHTS_FILE)
-    text = json.dumps(asdict(model.description), indent=2)
-    (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
+    description, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
+    save_model_files(description, weights, model.description, model.arrays)
 
 
 def load_network(folder: Path) -> NetworkModel:
@@ -126,17 +117,8 @@ def load_network(folder: Path) -> NetworkModel:
         If the backbone's weights are missing or are not the published ones.
     """
     description, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
-    for path in (description, weights):
-        if not path.is_file():
-            raise RunFolderError(f"{path}: missing; {folder} holds no finished fine-tuning run")
-    try:
-        about = TypeAdapter(NetworkDescription).validate_json(description.read_bytes())
-    except ValidationError as error:
-        raise RunFolderError(f"{description}: damaged: {error.errors()[0]['msg']}") from error
-    try:
-        arrays: dict[str, Any] = load_file(weights)
-    except SafetensorError as error:
-        raise RunFolderError(f"{weights}: damaged: {error}") from error
+    hint = f"{folder} holds no finished fine-tuning run"
+    about, arrays = load_model_files(description, weights, NetworkDescription, hint)
     try:
         backbone = get_backbone(about.backbone)
         if backbone.fingerprint != about.backbone_fingerprint:

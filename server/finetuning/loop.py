@@ -13,11 +13,11 @@ from common.finetuning.strategies import strategy_kind
 from common.finetuning.travel import Travel
 from common.settings import RunSettings
 from common.split import Split
-from server.federation import pooled_and_by_site
 from server.finetuning.checkpoint import CheckpointFolder
 from server.finetuning.events import EventLog
 from server.finetuning.progress import Progress
 from server.finetuning.rounds import Trained, TrainingRounds, Weights
+from server.result import pooled_and_by_site
 from server.strategies import Aggregation, make_strategy
 
 if TYPE_CHECKING:

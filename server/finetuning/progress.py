@@ -12,13 +12,14 @@ from common.settings import RunSettings
 from server.finetuning.checkpoint import Checkpoint
 from server.finetuning.rounds import Weights
 from server.finetuning.start import Start, from_facts, to_facts
+from server.result import UNTOLD
 from server.strategies.base import Groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # What may differ when a run goes on: it changes no number.
-_FREE = {"out", "overwrite", "cache", "deadline", "window", "retries", "checkpoint"}
+_FREE = {*UNTOLD, "deadline", "window", "retries"}
 _STRATEGY = "strategy:"
 _FACTS = ("best_round", "best_score", "best_counted", "counted", "history", "steps", "traffic")
 

@@ -19,9 +19,9 @@ from common.site_info import SiteInfo
 from common.split import Split
 from common.wire.records import ARRAYS, CONFIG, METRICS, encode_arrays
 from server.collect import Asked
+from server.link import Link
 from server.refusal import one_line
 from server.strategies.base import LOSS, STEPS, WEIGHT, Aggregation, metric_of, to_arrays
-from server.sum_strategy import SumStrategy
 
 if TYPE_CHECKING:
     from flwr.app import ConfigRecord, Message
@@ -83,7 +83,7 @@ class TrainingRounds:
 
     Attributes
     ----------
-    link : SumStrategy
+    link : Link
         Asks nodes, counts bytes, and has the policy of rounds.
     sites : dict of int to SiteInfo
         By node id.
@@ -101,7 +101,7 @@ class TrainingRounds:
         Told what kind of round is repeated, its number, and the sites that did not count.
     """
 
-    link: SumStrategy
+    link: Link
     sites: dict[int, SiteInfo]
     class_counts: dict[str, NDArray[np.int64]]
     shares: dict[str, float]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,17 @@ from common.settings import RunSettings
 from common.site_info import SiteInfo
 from common.split import Split
 from common.versions import package_versions
-from server.federation import pooled_and_by_site, timed, write_result
 from server.finetuning.checkpoint import CheckpointFolder
-from server.finetuning.events import EventLog, Sink
+from server.finetuning.events import EventLog
 from server.finetuning.loop import Loop, shortened
 from server.finetuning.progress import Progress, identity_of
 from server.finetuning.rounds import TrainingRounds
-from server.finetuning.start import HEAD_FOLDER, come_back, join, learn_head
+from server.finetuning.sinks import open_sinks
+from server.finetuning.start import HEAD_FOLDER, come_back, learn_head
+from server.link import Link, RoundPolicy, Traffic
+from server.result import describe_run, pooled_and_by_site, timed, write_result
 from server.strategies import make_strategy
-from server.sum_strategy import RoundPolicy, SumStrategy, Traffic
+from server.sum_strategy import SumStrategy
 
 EVENTS_FILE = "events.jsonl"
 _TOKEN_BYTES = 16
@@ -45,7 +47,6 @@ def run_finetuning(
     out: Path,
     report: Callable[[str], None],
     work: Path,
-    sinks: Sequence[Sink] = (),
 ) -> dict[str, Any]:
     """Fine-tune across sites; write the network, the head, the events and ``result.json``.
 
@@ -62,8 +63,6 @@ def run_finetuning(
     work : Path
         Folder of the unfinished run: where it holds checkpoints of a run of the same settings,
         that run goes on. It stays.
-    sinks : sequence of Sink
-        Told of each event.
 
     Returns
     -------
@@ -73,7 +72,8 @@ def run_finetuning(
     Raises
     ------
     DermafedError
-        If a setting is wrong, a round stays below the quorum or a folder cannot be written.
+        If a setting is wrong, a round stays below the quorum, a folder cannot be written or a
+        tracking server does not take the run.
     """
     training = training_of(settings.strategy, settings.training)
     backbone = get_backbone(settings.backbone)
@@ -87,25 +87,28 @@ def run_finetuning(
     checkpoint, notes = folder.latest(identity)
     for note in notes:
         report(note)
+    progress = None if checkpoint is None else Progress.of(checkpoint)
+    run = secrets.token_hex(_TOKEN_BYTES) if progress is None else progress.run
+    sinks = open_sinks(settings, work.stem, run, None if progress is None else progress.round)
     seconds: dict[str, float] = {}
     with EventLog(work / EVENTS_FILE, sinks) as events:
-        if checkpoint is not None:
-            link.traffic = Traffic(**checkpoint.facts["traffic"])
+        if progress is not None:
+            link.traffic = Traffic(**progress.traffic)
         with timed(seconds, "join"):
-            sites = join(link, settings)
-        if checkpoint is None:
+            sites = link.join(
+                settings.sites, backbone.fingerprint, settings.split_seed, settings.withdrawn
+            )
+        if progress is None:
             network = build_network(backbone, len(next(iter(sites.values())).classes))
             _check_plan(network, plan, training, settings.strategy)
-            run = secrets.token_hex(_TOKEN_BYTES)
             events.emit("start", run=run, sites=[info.site for info in sites.values()])
             start, sites = learn_head(link, settings, sites, work, report)
             progress = Progress(run, start, {}, {}, {})
             events.emit("head", test=shortened(start.frozen_head))
         else:
-            progress = Progress.of(checkpoint)
             sites = come_back(progress.start, sites, link)
             network = build_network(backbone, len(next(iter(sites.values())).classes))
-            events.emit("resume", run=progress.run, rounds_done=progress.round)
+            events.emit("resume", run=run, rounds_done=progress.round)
             report(f"going on after round {progress.round}")
         write_tensors(dict(network.state_dict(keep_vars=True)), progress.start.classifier)
         rounds = _rounds(link, sites, settings, training, progress, events)
@@ -123,16 +126,18 @@ def run_finetuning(
     save_network(out, _model(settings, progress, sites))
     for path in (work / EVENTS_FILE, *(work / HEAD_FOLDER).iterdir()):
         shutil.copyfile(path, out / path.name)
+    start = progress.start
+    spent = {**start.seconds, **seconds}
     result = {
-        **_about(settings, link, progress, {**progress.start.seconds, **seconds}),
-        "frozen_head": progress.start.frozen_head,
-        "run": progress.run,
+        **describe_run(settings, link, start.sites, spent, start.selection),
+        "strategy": settings.strategy,
+        "frozen_head": start.frozen_head,
+        "run": run,
         "history": progress.history,
         "best_round": best,
         "best_counted": progress.best_counted,
         "gradient_steps": progress.steps,
         "test": test,
-        "versions": package_versions(),
     }
     result["partition"]["left_out"].update(answers.left_out)
     write_result(out, result)
@@ -151,7 +156,7 @@ def _check_plan(
 
 
 def _rounds(
-    link: SumStrategy,
+    link: Link,
     sites: dict[int, SiteInfo],
     settings: RunSettings,
     training: TrainingSettings,
@@ -199,26 +204,3 @@ def _model(
         versions=package_versions(),
     )
     return NetworkModel(about, {**progress.start.classifier, **progress.best})
-
-
-def _about(
-    settings: RunSettings, link: SumStrategy, progress: Progress, seconds: dict[str, float]
-) -> dict[str, Any]:
-    start, traffic = progress.start, link.traffic
-    return {
-        "config": settings.model_dump(exclude={"out", "overwrite", "cache", "checkpoint"}),
-        "strategy": settings.strategy,
-        "rounds": traffic.rounds,
-        "stages": traffic.stages,
-        "bytes_up": traffic.bytes_up,
-        "bytes_down": traffic.bytes_down,
-        "seconds": seconds,
-        "partition": {
-            "sites": len(start.sites),
-            "images": {site: info["images"] for site, info in start.sites.items()},
-            "lesions": {site: info["lesions"] for site, info in start.sites.items()},
-            "left_out": dict(link.left_out),
-            "withheld": {site: info["withheld"] for site, info in start.sites.items()},
-        },
-        "selection": start.selection,
-    }

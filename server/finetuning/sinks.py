@@ -11,12 +11,18 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import OutputError, SettingsError
+from common.settings import RunSettings
+from server.result import config_of
+
+if TYPE_CHECKING:
+    from server.finetuning.events import Sink
 
 EXPERIMENT = "dermafed"
 RUN_TAG = "dermafed.run"
@@ -31,8 +37,8 @@ class TensorBoardSink:
     ----------
     folder : Path
         Where the event files go; a resumed run adds one.
-    rounds_done : int
-        The checkpoint's round where a run resumes, else 0: points of later rounds, which the run
+    rounds_done : int or None
+        The checkpoint's round where a run resumes: points of later rounds, which the run
         repeats, are hidden.
 
     Raises
@@ -43,12 +49,12 @@ class TensorBoardSink:
         If the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, rounds_done: int = 0) -> None:
+    def __init__(self, folder: Path, rounds_done: int | None = None) -> None:
         module = _import("torch.utils.tensorboard", "TensorBoard")
         self._folder = folder
         with self._writing():
             self._writer = module.SummaryWriter(
-                str(folder), purge_step=rounds_done + 1 if rounds_done else None
+                str(folder), purge_step=None if rounds_done is None else rounds_done + 1
             )
 
     def event(self, kind: str, facts: Mapping[str, Any], /) -> None:
@@ -160,6 +166,54 @@ class MlflowSink:
             raise OutputError(f"MLflow at {self._uri}: {_first_line(error)}") from error
 
 
+def check_sinks(settings: RunSettings) -> None:
+    """Refuse a run whose sinks are not installed, before anything is computed.
+
+    Raises
+    ------
+    SettingsError
+        Naming the product.
+    """
+    for name, product in (("tensorboard", "TensorBoard"), ("mlflow", "MLflow")):
+        if getattr(settings, name) and find_spec(name) is None:
+            raise _missing(product)
+
+
+def open_sinks(
+    settings: RunSettings, name: str, run: str, rounds_done: int | None = None
+) -> list[Sink]:
+    """Open the sinks that a run's settings name.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        The run.
+    name : str
+        What people call it.
+    run : str
+        Its token.
+    rounds_done : int or None
+        The checkpoint's round where it resumes.
+
+    Raises
+    ------
+    SettingsError
+        If one is not installed, or the tracking server does not take the run.
+    OutputError
+        If TensorBoard's folder cannot be written.
+    """
+    sinks: list[Sink] = []
+    with ExitStack() as opened:
+        if settings.tensorboard:
+            sinks.append(TensorBoardSink(Path(settings.tensorboard), rounds_done))
+            opened.callback(sinks[0].close)
+        if settings.mlflow:
+            sinks.append(MlflowSink(settings.mlflow, name, config_of(settings), token=run))
+        # Nothing failed: they stay open.
+        opened.pop_all()
+    return sinks
+
+
 def scalars(facts: Mapping[str, Any]) -> dict[str, float]:
     """Give a round's numbers by name.
 
@@ -202,6 +256,8 @@ def _import(module: str, product: str) -> Any:  # noqa: ANN401
     try:
         return import_module(module)
     except ImportError as error:
-        raise SettingsError(
-            f"{product} is not installed; run: pip install 'dermafed[tracking]'"
-        ) from error
+        raise _missing(product) from error
+
+
+def _missing(product: str) -> SettingsError:
+    return SettingsError(f"{product} is not installed; run: pip install 'dermafed[tracking]'")

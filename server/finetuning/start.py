@@ -16,7 +16,9 @@ from common.learners.base import Contribution, Problem
 from common.model import save_model
 from common.settings import RunSettings
 from common.site_info import SiteInfo
-from server.federation import head_model, pooled_and_by_site, selection_of, timed, warm_model
+from server.federation import head_model, warm_model
+from server.link import Link
+from server.result import pooled_and_by_site, selection_of, timed
 from server.sum_strategy import SumStrategy
 
 if TYPE_CHECKING:
@@ -57,19 +59,6 @@ class Start:
     left_out: dict[str, str]
     traffic: dict[str, Any]
     seconds: dict[str, float]
-
-
-def join(link: SumStrategy, settings: RunSettings) -> dict[int, SiteInfo]:
-    """Ask every node who it is.
-
-    Raises
-    ------
-    RoundError
-        As `SumStrategy.join`.
-    """
-    without = [name.strip() for name in settings.without.split(",") if name.strip()]
-    fingerprint = get_backbone(settings.backbone).fingerprint
-    return link.join(settings.sites, fingerprint, settings.split_seed, without)
 
 
 def learn_head(
@@ -158,7 +147,7 @@ def from_facts(facts: dict[str, Any], classifier: dict[str, NDArray[Any]]) -> St
     return Start(classifier=classifier, **facts)
 
 
-def come_back(start: Start, joined: dict[int, SiteInfo], link: SumStrategy) -> dict[int, SiteInfo]:
+def come_back(start: Start, joined: dict[int, SiteInfo], link: Link) -> dict[int, SiteInfo]:
     """Find a run's sites again after the coordinator was away.
 
     Raises

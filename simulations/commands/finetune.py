@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from common.console import messages, output, progress_bar, say
+from common.console import output
 from common.errors import SettingsError
+from common.finetuning.head import head_settings
 from common.finetuning.strategies import STRATEGIES
 from common.learners import LEARNERS
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.run_folder import check_run_folder
 from common.settings import RunSettings
-from simulations.commands.folders import run_folders, with_cohort
+from simulations.commands.folders import run_folders
+from simulations.commands.lab_run import dated_folder, run_shown, simulation_extra
 from simulations.finetuning_table import show_finetuning
 
 
@@ -60,6 +61,12 @@ def finetune(
     without: Annotated[
         list[str] | None, typer.Option(help="A site that has withdrawn; once for each.")
     ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for each round's numbers, for TensorBoard.")
+    ] = None,
+    mlflow: Annotated[
+        str, typer.Option(help="MLflow tracking server for them, as http://HOST:PORT.")
+    ] = "",
     ray_address: Annotated[
         str | None,
         typer.Option(help="A running Ray cluster, as HOST:PORT; COHORT is then a folder there."),
@@ -81,15 +88,17 @@ def finetune(
       dermafed finetune path/to/HAM10000 --strategy scaffold --train optimizer=sgd --train lr=0.01
 
       dermafed finetune --backbone efficientnet_lite0+view:128x96 --train batch=16
+
+      dermafed finetune path/to/HAM10000 --out runs/tuned --tensorboard runs/board/tuned
     """
-    run = out or Path("runs") / datetime.now().astimezone().strftime("finetune-%Y%m%d-%H%M%S")
+    run = out or dated_folder("finetune")
     settings = RunSettings.from_run_config(
         {
             "strategy": strategy,
             "strategy-settings": " ".join(assignments or ()),
             "training": " ".join(training or ()),
             "learner": learner,
-            "learner-settings": "calibrate=temperature",
+            "learner-settings": head_settings(learner),
             "partition": partition,
             "backbone": backbone,
             "without": ",".join(without or ()),
@@ -100,43 +109,28 @@ def finetune(
             "quorum": quorum,
             "deadline": deadline,
             "retries": retries,
+            "tensorboard": "" if tensorboard is None else str(tensorboard.absolute()),
+            "mlflow": mlflow,
             **run_folders(cohort, run, cache, ray_address),
         }
     )
     check_run_folder(run, overwrite=overwrite)
     _check_names(settings)
 
-    console = messages()
-    settings = with_cohort(settings, console)
-
     # Ray and torch are imported only here: --help and a wrong setting need neither.
-    try:
+    with simulation_extra():
         from simulations.finetuning import finetune as run_finetuning
-        from simulations.hosts import Display
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"{error.name} is not installed; install dermafed with the extra simulation"
-        ) from error
-
-    with progress_bar(console, "start") as bar:
-        display = Display(
-            phase=bar.describe,
-            progress=bar,
-            note=lambda line: say(console, line),
-        )
-        result = run_finetuning(settings, ray_address=ray_address, display=display)
-    for name, reason in result["partition"]["left_out"].items():
-        say(console, f"site {name} left out: {reason}")
-    show_finetuning(output(), result, run)
+    show_finetuning(output(), run_shown(run_finetuning, settings, ray_address), run)
 
 
 def _check_names(settings: RunSettings) -> None:
-    """Refuse an unknown name or setting before anything is computed."""
+    """Refuse an unknown name or setting, or a missing package, before anything is computed."""
     from common.backbones import get_backbone
     from common.finetuning.plan import parse_plan
     from common.finetuning.strategies import read_strategy, training_of
     from common.learners import read_settings
     from common.partition import parse_partition
+    from server.finetuning.sinks import check_sinks
 
     read_strategy(settings.strategy, settings.strategy_settings)
     training = training_of(settings.strategy, settings.training)
@@ -146,3 +140,4 @@ def _check_names(settings: RunSettings) -> None:
     parse_plan(training.plan, backbone.stages)
     read_settings(settings.learner, settings.learner_settings)
     parse_partition(settings.partition)
+    check_sinks(settings)

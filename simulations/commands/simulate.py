@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from common.console import messages, output, progress_bar, say
+from common.console import output
 from common.disclosure import DEFAULT_MINIMUM
-from common.errors import SettingsError
 from common.learners import LEARNERS
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.run_folder import check_run_folder
 from common.settings import RunSettings
-from simulations.commands.folders import run_folders, with_cohort
+from simulations.commands.folders import run_folders
+from simulations.commands.lab_run import dated_folder, run_shown, simulation_extra
 from simulations.table import show_result
 
 
@@ -77,7 +76,7 @@ def simulate(
 
       dermafed simulate --learner ridge --set folds=5 --set search=grid:0.01:100:12
     """
-    run = out or Path("runs") / datetime.now().astimezone().strftime("simulate-%Y%m%d-%H%M%S")
+    run = out or dated_folder("simulate")
     settings = RunSettings.from_run_config(
         {
             "learner": learner,
@@ -101,28 +100,10 @@ def simulate(
     check_run_folder(run, overwrite=overwrite)
     _check_names(settings)
 
-    console = messages()
-    settings = with_cohort(settings, console)
-
     # Ray is imported only here: --help and a wrong setting need none of it.
-    try:
+    with simulation_extra():
         from simulations.federation import simulate as run_simulation
-        from simulations.hosts import Display
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"{error.name} is not installed; install dermafed with the extra simulation"
-        ) from error
-
-    with progress_bar(console, "start") as bar:
-        display = Display(
-            phase=bar.describe,
-            progress=bar,
-            note=lambda line: say(console, line),
-        )
-        result = run_simulation(settings, ray_address=ray_address, display=display)
-    for name, reason in result["partition"]["left_out"].items():
-        say(console, f"site {name} left out: {reason}")
-    show_result(output(), result, run)
+    show_result(output(), run_shown(run_simulation, settings, ray_address), run)
 
 
 def _check_names(settings: RunSettings) -> None:

@@ -140,7 +140,9 @@ def run_fit(bench: Bench, scratch: Path) -> FitResult:
             "costs": {name: vars(one.cost) for name, one in found.items()},
             "differ": differ,
             "auc_error": _auc_error(work) if work.result else None,
-            "validation": {n: one.validation for n, one in found.items() if one.validation},
+            "validation": {
+                n: one.validation for n, one in found.items() if one.validation is not None
+            },
         },
     )
 

@@ -19,7 +19,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import common.backbones.registry
 import server.collect
-import server.sum_strategy
+import server.link
 from client.app import make_app, trainer_of_node
 from client.site import Site
 from client.training.pixels import Pixels
@@ -29,7 +29,8 @@ from common.metrics import seed_key
 from common.settings import RunSettings
 from common.split import Split, fold_groups
 from common.transform import Transform
-from server.sum_strategy import RoundPolicy, SumStrategy
+from server.link import RoundPolicy
+from server.sum_strategy import SumStrategy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -249,7 +250,7 @@ def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(server.collect, "time", clock)
-    monkeypatch.setattr(server.sum_strategy, "time", clock)
+    monkeypatch.setattr(server.link, "time", clock)
     return clock
 
 

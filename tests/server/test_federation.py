@@ -24,7 +24,7 @@ from common.metrics.score_bins import score_bin
 from common.model import load_model
 from common.split import Split
 from server.app import app
-from server.federation import write_result
+from server.result import write_result
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

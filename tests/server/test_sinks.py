@@ -122,19 +122,23 @@ def test_tensorboard_has_a_round_at_once(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_tensorboard_hides_rounds_that_a_resumed_run_repeats(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds_done", [0, 1])
+def test_tensorboard_hides_rounds_that_a_resumed_run_repeats(
+    tmp_path: Path, rounds_done: int
+) -> None:
     pytest.importorskip("tensorboard")
     first = TensorBoardSink(tmp_path)
-    for number in (1, 2, 3):
+    for number in (0, 1, 2, 3):
         first.event("round", {"round": number, "train_loss": 10.0 * number})
     first.close()
     # Its files are read in the order of their names, which begin with the second they were made.
     (written,) = tmp_path.iterdir()
     written.rename(tmp_path / written.name.replace("events.out.tfevents.", "events.out.tfevents.0"))
-    resumed = TensorBoardSink(tmp_path, rounds_done=1)
-    resumed.event("round", {"round": 2, "train_loss": 5.0})
+    resumed = TensorBoardSink(tmp_path, rounds_done)
+    resumed.event("round", {"round": rounds_done + 1, "train_loss": 5.0})
     resumed.close()
-    assert _read_tensorboard(tmp_path)["train_loss"] == [(1, 10.0), (2, 5.0)]
+    kept = [(number, 10.0 * number) for number in range(rounds_done + 1)]
+    assert _read_tensorboard(tmp_path)["train_loss"] == [*kept, (rounds_done + 1, 5.0)]
 
 
 def test_a_tensorboard_folder_that_cannot_be_is_named(tmp_path: Path) -> None:

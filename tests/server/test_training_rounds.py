@@ -21,8 +21,9 @@ from common.learners.base import ArraySpec
 from common.site_info import SiteInfo
 from common.split import Split
 from server.finetuning.rounds import TrainingRounds
+from server.link import RoundPolicy
 from server.strategies import make_strategy
-from server.sum_strategy import RoundPolicy, SumStrategy
+from server.sum_strategy import SumStrategy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -131,10 +131,12 @@ def test_a_run_killed_in_round_3_and_started_again_equals_one_that_was_not(
     shared_cache: Path,
     tmp_path: Path,
 ) -> None:
-    out = tmp_path / "killed"
+    pytest.importorskip("tensorboard")
+    out, board = tmp_path / "killed", tmp_path / "board"
+    command = ("finetune", cohort, "--out", out, *OPTIONS, "--tensorboard", board)
     script = Path(sys.executable).parent / "dermafed"
     process = subprocess.Popen(
-        [script, "finetune", cohort, "--out", out, *OPTIONS],
+        [script, *command],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "DERMAFED_CACHE": str(shared_cache)},
@@ -149,7 +151,7 @@ def test_a_run_killed_in_round_3_and_started_again_equals_one_that_was_not(
     process.wait(timeout=60)
     assert not out.exists()
     assert not (work / f"round-{ROUNDS:04}.json").exists()
-    done = dermafed("finetune", cohort, "--out", out, *OPTIONS)
+    done = dermafed(*command)
     assert done.returncode == 0, done.stderr
     assert "going on after round" in done.stderr
     assert "round 1 of" not in done.stderr
@@ -158,6 +160,20 @@ def test_a_run_killed_in_round_3_and_started_again_equals_one_that_was_not(
     events = (out / "events.jsonl").read_text(encoding="utf-8").splitlines()
     kinds = [json.loads(line)["event"] for line in events]
     assert (kinds.count("start"), kinds.count("resume"), kinds.count("end")) == (1, 1, 1)
+    shown = steps_shown(board)
+    assert shown == sorted(set(shown))
+    # The kill may have come between a round's checkpoint and its point.
+    assert ROUNDS - 1 <= len(shown) <= ROUNDS
+    assert shown[-1] == ROUNDS
+
+
+def steps_shown(board: Path) -> list[int]:
+    """The rounds of training that TensorBoard shows."""
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    ).EventAccumulator(str(board))
+    accumulator.Reload()
+    return [point.step for point in accumulator.Scalars("train_loss")]
 
 
 @pytest.mark.parametrize(
@@ -181,6 +197,19 @@ def test_a_wrong_setting_is_told_before_the_cohort_is_looked_at(
     out = tmp_path / "run"
     with pytest.raises((SettingsError, PartitionError), match=named):
         finetune(tmp_path / "absent", out=out, **wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "module"),
+    [({"tensorboard": Path("board")}, "tensorboard"), ({"mlflow": "http://127.0.0.1:9"}, "mlflow")],
+)
+def test_a_tracker_that_is_not_installed_is_told_before_the_cohort_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SettingsError, match="is not installed"):
+        finetune(tmp_path / "absent", out=tmp_path / "run", **given)
     assert list(tmp_path.iterdir()) == []
 
 

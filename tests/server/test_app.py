@@ -1,0 +1,49 @@
+"""The ServerApp's last line."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from flwr.app import Context, RecordDict
+
+import server.app
+from tests.server.conftest import Hospitals
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        ([0.6787493536908056, 0.6787493536908056], "0.6787"),
+        # One more image of 4 predicted right, of a class of which a site withholds its counts.
+        ([0.5, 0.625], "0.5000 to 0.6250"),
+        (None, "unknown"),
+    ],
+)
+def test_the_last_line_has_four_digits_of_what_is_known(
+    hospitals: Hospitals,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    bounds: list[float] | None,
+    said: str,
+) -> None:
+    pooled = {"n": 188, "balanced_accuracy_bounds": bounds}
+    monkeypatch.setattr(
+        server.app, "run_federation", lambda *_: {"test": {"pooled": pooled, "sites": {}}}
+    )
+    context = Context(
+        run_id=1,
+        node_id=0,
+        node_config={},
+        state=RecordDict(),
+        run_config={"out": str(tmp_path / "run")},
+    )
+    logger = logging.getLogger("flwr.dermafed")
+    # Flower's own logger need not pass its lines on.
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    monkeypatch.setattr(logger, "propagate", False)
+    caplog.set_level(logging.INFO, logger.name)
+    server.app.app(hospitals.grid(), context)
+    assert caplog.messages == [f"balanced accuracy {said} on 188 test images"]
