@@ -17,6 +17,7 @@ from common.cohort import Cohort
 from simulations.studies import STUDIES
 from simulations.studies.lab import Lab
 from tests.simulations.studies.study_lab import (
+    STAGED,
     TINY,
     Shown,
     make_cohort,
@@ -45,7 +46,18 @@ REAL_DRAWS = 50
 @pytest.fixture(autouse=True)
 def tiny_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     known = common.backbones.registry._BACKBONES
-    monkeypatch.setattr(common.backbones.registry, "_BACKBONES", (*known, TINY))
+    monkeypatch.setattr(common.backbones.registry, "_BACKBONES", (*known, TINY, STAGED))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch compute as in a study's workers, which have a core each."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

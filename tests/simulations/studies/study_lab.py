@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from common.backbones import Backbone
 from common.cohort import Cohort
@@ -18,6 +19,7 @@ from simulations.studies.options import StudyOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
 CLASSES, MALIGNANT = ("bcc", "mel", "nv"), ("bcc", "mel")
 SITES = ("graz", "sydney", "vienna")
@@ -30,6 +32,24 @@ TINY = Backbone(
     module="none",
     transform=Transform(size=8, mean=0.5, std=0.5),
 )
+# Its trunk is `load_trunk` of this module.
+STAGED = replace(TINY, name="staged", dimension=8, module=__name__, channels=(4, 8))
+
+
+def load_trunk(kept: int) -> nn.Sequential:
+    """Make two small stages of drawn weights, each with a norm, in evaluation mode."""
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        stages = []
+        for a, b in ((3, 4), (4, 8)):
+            norm = nn.BatchNorm2d(b)
+            # So that features differ by about one, as a head wants them.
+            nn.init.constant_(norm.weight, 6.0)
+            stages.append(nn.Sequential(nn.Conv2d(a, b, 3, padding=1), norm, nn.ReLU()))
+    return nn.Sequential(*stages[:kept]).eval()
 
 
 def make_cohort(images: int = 360, seed: int = 0) -> Cohort:
@@ -80,6 +100,28 @@ def make_lab(cohort: Cohort, seed: int = 1) -> Lab:
     site = np.searchsorted(SITES, cohort.site)
     x = centres[cohort.y] + shift[site] + own + 0.5 * noise
     return Lab(cohort, "tiny", x.astype(np.float32), {})
+
+
+def make_picture_lab(folder: Path, images: int = 180, seed: int = 0) -> Lab:
+    """Write small pictures, noise with a texture of the class and a tint of the site."""
+    import torch
+
+    cohort = make_cohort(images, seed)
+    rng = np.random.default_rng(seed)
+    y, site = cohort.y[:, None, None, None], np.searchsorted(SITES, cohort.site)
+    down, across, _ = np.indices((8, 8, 1))
+    texture = 45.0 * np.where(y == 0, down % 2, np.where(y == 1, across % 2, (down + across) % 2))
+    tint = rng.uniform(70, 100, (len(SITES), 1, 1, 3))[site]
+    noisy = tint + texture + rng.normal(0, 25, (images, 8, 8, 3))
+    pixels = noisy.clip(0, 255).astype(np.uint8)
+    folder.mkdir(parents=True)
+    paths = tuple(folder / f"{name}.png" for name in cohort.image_id.tolist())
+    for path, one in zip(paths, pixels, strict=True):
+        Image.fromarray(one).save(path)
+    x = torch.from_numpy(pixels / np.float32(127.5) - np.float32(1)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        features = load_trunk(2)(x).mean((2, 3)).numpy()
+    return Lab(replace(cohort, path=paths), STAGED.name, features, {})
 
 
 def with_features(lab: Lab, rows: NDArray[Any], x: NDArray[Any]) -> Lab:
