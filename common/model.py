@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import ContributionError, RunFolderError, SettingsError
@@ -83,7 +83,7 @@ class Model:
 def save_model(folder: Path, model: Model) -> None:
     """Write a model into a folder that exists."""
     description, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
-    save_model_files(description, weights, model.description, model.arrays)
+    save_model_files(description, weights, asdict(model.description), model.arrays)
 
 
 def read_description(path: Path) -> ModelDescription:

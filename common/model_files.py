@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -15,19 +15,16 @@ from safetensors.numpy import load_file, save_file
 from common.errors import RunFolderError
 from common.learners.base import Arrays
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Description = TypeVar("Description", bound="DataclassInstance")
+Description = TypeVar("Description")
 
 
 def save_model_files(
-    description: Path, weights: Path, about: DataclassInstance, arrays: Arrays
+    description: Path, weights: Path, about: Mapping[str, Any], arrays: Arrays
 ) -> None:
     """Write both files into a folder that exists."""
     # safetensors writes an array's memory as it lies, whatever its strides.
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, weights)
-    description.write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
+    description.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def load_model_files(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.backbones import get_backbone
@@ -103,7 +103,7 @@ def network_spec(
 def save_network(folder: Path, model: NetworkModel) -> None:
     """Write a model into a folder that exists."""
     description, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
-    save_model_files(description, weights, model.description, model.arrays)
+    save_model_files(description, weights, asdict(model.description), model.arrays)
 
 
 def load_network(folder: Path) -> NetworkModel:

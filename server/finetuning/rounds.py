@@ -142,7 +142,7 @@ class TrainingRounds:
         RoundError
             If the round stays below the quorum, however often it is repeated.
         """
-        trainers = [node for node, info in self.sites.items() if self._images(info.site)]
+        trainers = [n for n, info in self.sites.items() if self.class_counts[info.site].any()]
         if not trainers:
             raise RoundError(f"round {number}: no site has a training image")
         total = self._order(number, 0, 0, Split.TRAIN)
@@ -277,9 +277,6 @@ class TrainingRounds:
     def _order(self, number: int, state_round: int, best: int, part: Split) -> Order:
         total = np.sum(list(self.class_counts.values()), axis=0)
         return Order(self.run, number, state_round, best, part, tuple(total.tolist()))
-
-    def _images(self, site: str) -> int:
-        return int(self.class_counts[site].sum())
 
 
 class _Nodes:
