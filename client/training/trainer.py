@@ -20,7 +20,7 @@ from client.training.predictions import predict_images
 from client.training.rules import make_rule
 from client.training.rules.base import OWN
 from client.training.sampling import draw_batches, shuffled_batches
-from common.errors import ContributionError
+from common.errors import ContributionError, TrainingError
 from common.evaluation import evaluation_sums
 from common.finetuning.balance import class_shifts, class_weights, site_share
 from common.finetuning.network import (
@@ -123,13 +123,25 @@ class Trainer:
         return Update(read_tensors({**sent, **trained.companions}), trained.steps, trained.loss)
 
     def judge(self, order: Order, arrays: Arrays) -> Contribution:
-        """Sum over one part of the split: the results of weights, with what the site has itself."""
+        """Sum over one part of the split: the results of weights, with what the site has itself.
+
+        Raises
+        ------
+        TrainingError
+            If the weights give no probabilities.
+        """
         site = self.site
         rows = np.flatnonzero(site.member(order.part))
+        probabilities = self.predict(order, arrays, rows)
+        if not np.isfinite(probabilities).all():
+            raise TrainingError(
+                f"site {site.name}: the weights of round {order.round} give probabilities that are "
+                "not finite: training went astray; lower lr, or set clip"
+            )
         draws = self._run.draws if order.part is Split.TEST else 0
         return evaluation_sums(
             site.y[rows],
-            self.predict(order, arrays, rows),
+            probabilities,
             site.disclosure,
             malignant=np.isin(site.classes, site.malignant) if site.malignant else None,
             weights=site.resamples(draws, arrays) if order.part is Split.TEST else None,

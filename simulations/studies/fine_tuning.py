@@ -51,19 +51,18 @@ def _fits(
     ]
 
 
-def _pairs(condition: str) -> list[Pair]:
-    tuned = (TUNED, condition)
-    return [Pair(tuned, (other, condition)) for other in (POOLED, LOCAL, FROZEN)]
+def _pairs(condition: str, others: tuple[str, ...]) -> list[Pair]:
+    return [Pair((TUNED, condition), (other, condition)) for other in others]
 
 
-def pairs(plan: Plan) -> list[Pair]:  # noqa: ARG001
+def pairs(plan: Plan) -> list[Pair]:
     """Compare with one place for all images, with each site alone, and with frozen features."""
-    return _pairs(ALL_SITES)
+    return _pairs(ALL_SITES, (POOLED, *((LOCAL,) if plan.local else ()), FROZEN))
 
 
 def pairs_without(plan: Plan) -> list[Pair]:  # noqa: ARG001
-    """Compare the same at the site that was left out."""
-    return _pairs(LEFT_OUT)
+    """Compare the same at the site that was left out, which no network of its own knows."""
+    return _pairs(LEFT_OUT, (POOLED, FROZEN))
 
 
 STUDY = Study(

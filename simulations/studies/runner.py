@@ -25,6 +25,7 @@ from simulations.studies.series import Series, collect_series
 from simulations.studies.tasks import run_pieces
 
 IDENTITY_FILE, FITS_FOLDER = "study.json", "fits"
+_UNFINISHED = ".unfinished"
 
 
 def run_study(
@@ -68,6 +69,7 @@ def run_study(
         fit: _path(options.out, fit, about[fit.partition if fit.looks else None]) for fit in fits
     }
     left = [fit for fit, path in done.items() if not path.is_file()]
+    _drop_scratch(options.out, {_scratch(done[fit]) for fit in left})
     if len(left) < len(fits):
         display.note(f"{len(fits) - len(left)} of {len(fits)} fits are done already")
     with ray_session(ray_address) as cpus:
@@ -171,6 +173,13 @@ def _path(out: Path, fit: Fit, about: str) -> Path:
     return out / FITS_FOLDER / f"{fit.key(about)}.safetensors"
 
 
+def _drop_scratch(out: Path, wanted: set[Path]) -> None:
+    """Remove what was left of fits that are done since, or are not those of this study now."""
+    for path in (out / FITS_FOLDER).glob(f"*{_UNFINISHED}"):
+        if path not in wanted:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _scratch(path: Path) -> Path:
     """Name the folder from which a fit that was stopped goes on."""
-    return path.with_suffix(".unfinished")
+    return path.with_suffix(_UNFINISHED)

@@ -50,8 +50,9 @@ def show_study(console: Console, result: dict[str, Any], out: Path) -> None:
     differ = sum(one["differ"] for one in result["exactness"])
     predictions = sum(one["predictions"] for one in result["exactness"])
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items())
+    agree = f"federated and pooled differ in {differ} of {predictions:,} predictions"
     for line in (
-        f"federated and pooled differ in {differ} of {predictions:,} predictions",
+        *((agree,) if predictions else ()),
         f"{result['fits']['this_time']} of {result['fits']['all']} fits made this time; {seconds}",
         f"folder: {out}",
         f"report: dermafed report {out}",

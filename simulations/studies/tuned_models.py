@@ -68,10 +68,11 @@ class Tuned:
     cost: Cost
 
     @property
-    def validation(self) -> float:
-        """Balanced accuracy of the best round on the validation images of its sites."""
+    def validation(self) -> float | None:
+        """Balanced accuracy of the best round on its sites' validation images, if there are any."""
         entry = self.result["history"][self.result["best_round"]]
-        return float(entry["validation"]["pooled"]["balanced_accuracy"])
+        score: float | None = entry["validation"]["pooled"]["balanced_accuracy"]
+        return score
 
     def predict(self, bench: Bench, name: str, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """Predict images as a site does, with what it kept itself, or with nothing of its own."""

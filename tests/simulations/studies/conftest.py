@@ -30,7 +30,11 @@ RunHere = Callable[..., dict[str, Any]]
 RealStudy = Callable[[str], Path]
 Dermafed = Callable[..., "subprocess.CompletedProcess[str]"]
 
-REAL_OPTIONS = {
+_BRIEFLY = (
+    *("--split-seed", 1, "--no-local", "--backbone", "efficientnet_lite0+view:32x24"),
+    *("--train", "plan=1:1", "--train", "steps=2", "--train", "batch=8"),
+)
+REAL_OPTIONS: dict[str, tuple[str | int, ...]] = {
     "leave-one-site-out": ("--learner", "ridge", "--split-seed", 2, "--split-seed", 1),
     "cross-site": ("--learner", "logistic pca=8", "--split-seed", 1),
     "heterogeneity": (
@@ -39,6 +43,8 @@ REAL_OPTIONS = {
     ),
     "fairness": ("--learner", "ridge", "--split-seed", 1),
     "learning-curve": ("--learner", "ncm", "--split-seed", 1, "--images-per-site", 20),
+    "fine-tuning": (*_BRIEFLY, "--learner", "fedavg", "--learner", "fedper"),
+    "fine-tuning-left-out": (*_BRIEFLY, "--learner", "fedavg"),
 }
 REAL_DRAWS = 50
 

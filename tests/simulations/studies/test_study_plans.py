@@ -21,6 +21,7 @@ NO_IMAGE = ("majority", "shortcut")
 def test_each_study_stands_under_its_own_name_and_groups_by_what_there_is() -> None:
     assert list(STUDIES) == [
         *("leave-one-site-out", "cross-site", "heterogeneity", "fairness", "learning-curve"),
+        *("fine-tuning", "fine-tuning-left-out"),
     ]
     for name, study in STUDIES.items():
         assert study.name == name
@@ -149,6 +150,28 @@ def test_of_many_sites_each_begins_one_set_of_every_size() -> None:
         # Every site is in as many of them as any other.
         assert [sum(site in names for names in of_size) for site in sites] == [number] * 6
         assert all(list(names) == sorted(names) for names in of_size)
+
+
+def test_fine_tuning_compares_strategies_with_pooled_local_and_frozen_models() -> None:
+    plan = replace(PLAN, learners=("fedavg", "moon mu=2"), training="steps=3")
+    same = {"seed": 14, "training": "steps=3"}
+    assert STUDIES["fine-tuning"].fits(plan) == [
+        Fit("baseline", ("pooled network",), "all sites", 5, **same),  # type: ignore[arg-type]
+        Fit("baseline", ("local network",), "all sites", 5, **same),  # type: ignore[arg-type]
+        *(
+            Fit(name, ("fine-tuned", "frozen head"), "all sites", 5, **same)  # type: ignore[arg-type]
+            for name in plan.learners
+        ),
+    ]
+    without = replace(plan, local=False)
+    assert len(STUDIES["fine-tuning"].fits(without)) == 3
+    others = [pair.b[0] for pair in STUDIES["fine-tuning"].pairs(without)]
+    assert others == ["pooled network", "frozen head"]
+    left = STUDIES["fine-tuning-left-out"].fits(plan)
+    assert [(fit.learner, fit.trains, fit.tests) for fit in left[:3]] == [
+        (name, ("b", "c"), ("a",)) for name in ("baseline", *plan.learners)
+    ]
+    assert len(left) == 9
 
 
 @pytest.mark.parametrize("name", STUDIES)
