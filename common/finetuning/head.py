@@ -7,9 +7,9 @@ def head_settings(learner: str) -> str:
     """Give the settings of the head that becomes the network's classifier.
 
     Not divided by their whole deviation: that makes large weights of features that hardly vary,
-    and a network whose logits a first small step of the trunk throws far off. On HAM10000 rows of
-    the ridge's weights had a norm of 150 to 400 with it, some 3 without, as trained classifiers
-    have; and the frozen head was the better for it, too.
+    and logits that a small step of the trunk throws far off. On HAM10000 (split seed 1) the norms
+    of the ridge's rows were 17 to 411 with it and 2.7 to 4.0 so; of classifiers trained from
+    zeros they were about 1.
 
     Parameters
     ----------
