@@ -22,10 +22,9 @@ from common.finetuning.travel import Travel
 from common.learners.base import Arrays
 from common.settings import RunSettings
 from common.split import Split
-from server.finetuning.checkpoint import CheckpointFolder
-from server.finetuning.progress import identity_of
+from server.checkpoint import CheckpointFolder
 from server.finetuning.rounds import TrainingRounds
-from server.finetuning.run import EVENTS_FILE
+from server.journal import EVENTS_FILE, identity_of
 from server.link import Link, RoundPolicy
 from server.strategies import make_strategy
 from simulations.local_grid import LocalGrid

@@ -11,10 +11,11 @@ from flwr.app import Context, UserConfig
 from client.site import Site, open_site
 from common.backbones import get_backbone
 from common.cohort import Cohort, load_cohort
-from common.disclosure import DEFAULT_MINIMUM, EXACT, Disclosure
+from common.disclosure import EXACT, Disclosure
 from common.errors import CohortError, SettingsError
 from common.feature_cache import FeatureCache, default_cache
 from common.learners import read_settings
+from common.limits import DEFAULT_MINIMUM
 from common.metrics import seed_key
 from common.partition import make_partition
 from common.settings import RunSettings

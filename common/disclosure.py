@@ -37,12 +37,10 @@ import numpy as np
 
 from common.errors import SettingsError
 from common.learners.base import ArraySpec, Contribution
+from common.limits import DEFAULT_MINIMUM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# The smallest count that a guarded site shows unless it is told otherwise.
-DEFAULT_MINIMUM = 5
 
 
 @dataclass(frozen=True)

@@ -63,3 +63,23 @@ class StateError(DermafedError):
 
 class TrainingError(DermafedError):
     """Local training went wrong."""
+
+
+class TrustError(DermafedError):
+    """A key, a certificate or a bundle is not the one that may be used."""
+
+
+class DeploymentError(DermafedError):
+    """A coordinator's or a site's programs cannot be started, reached or stopped."""
+
+
+class BundleError(DermafedError):
+    """A coordinator sends another app bundle than the one that the site has pinned."""
+
+
+class BoundsError(DermafedError):
+    """A run asks for what the site does not allow."""
+
+
+class AuditError(DermafedError):
+    """The audit trail is broken or cannot be written."""

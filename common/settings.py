@@ -8,10 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from common.disclosure import DEFAULT_MINIMUM
 from common.errors import SettingsError
-
-MOST_DRAWS = 200
+from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
 
 
 def _kebab(name: str) -> str:
@@ -60,6 +58,9 @@ class RunSettings(BaseModel):
         Run folder at the coordinator whose model an iterative learner starts from; empty for none.
     without : str
         Names of sites that have withdrawn, separated by commas; they are not asked.
+    registry : str
+        File at the coordinator that tells which node is which invited site; empty to believe
+        what nodes say.
     disclosure : str
         ``exact`` or ``guarded``: what simulated sites withhold. A real site is always guarded, by
         its own node configuration.
@@ -76,9 +77,10 @@ class RunSettings(BaseModel):
     training : str
         ``"key=value key=value"`` of `common.finetuning.settings.TrainingSettings`.
     retries : int
-        How often a round of fine-tuning below the quorum is repeated before the run ends.
+        How often a site that was lost in mid-round is asked again, and how often a round of
+        fine-tuning below the quorum is repeated before the run ends.
     checkpoint : str
-        Folder of an unfinished fine-tuning run, from which it goes on, and which stays; empty for
+        Folder of an unfinished run, from which it goes on, and which stays; empty for
         the run folder's name with ``.unfinished`` after it, which goes once the run is finished.
     tensorboard : str
         Folder at the coordinator for the numbers of each round of fine-tuning, as TensorBoard
@@ -108,6 +110,7 @@ class RunSettings(BaseModel):
     window: int = Field(16, ge=1, le=1024)
     warm_start: str = ""
     without: str = ""
+    registry: str = ""
     disclosure: Literal["exact", "guarded"] = "exact"
     minimum_count: int = Field(DEFAULT_MINIMUM, ge=1)
     draws: int = Field(200, ge=0, le=MOST_DRAWS)

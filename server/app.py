@@ -36,7 +36,7 @@ def main(grid: Grid, context: Context) -> None:
     with new_run_folder(Path(settings.out), overwrite=settings.overwrite) as folder:
         result = _run(grid, settings, folder)
     # Only now: a folder that could not be written leaves the checkpoints where they are.
-    if settings.strategy and not settings.checkpoint:
+    if not settings.checkpoint:
         shutil.rmtree(settings.unfinished, ignore_errors=True)
     pooled = result["test"]["pooled"]
     # Where sites withhold counts, it may lie anywhere between two values.
@@ -47,7 +47,7 @@ def main(grid: Grid, context: Context) -> None:
 
 def _run(grid: Grid, settings: RunSettings, folder: Path) -> dict[str, Any]:
     if not settings.strategy:
-        return run_federation(grid, settings, folder, _LOG.info)
+        return run_federation(grid, settings, folder, _LOG.info, settings.unfinished)
     # Here, so that a federation by sums does not import torch.
     from server.finetuning.run import run_finetuning
 

@@ -9,11 +9,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from flwr.app import Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.errors import ContributionError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 1.0
+# What Flower says in a node's place: the site itself has refused nothing.
+_LOST = {
+    ErrorCode.MESSAGE_UNAVAILABLE,
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
+    ErrorCode.NODE_UNAVAILABLE,
+    ErrorCode.CLIENT_APP_CRASHED,
+}
 
 
 @dataclass
@@ -33,8 +41,11 @@ class Asked:
     node_id: int
     reply: Message | None = None
     problem: str = ""
+    message: Message | None = field(default=None, repr=False)
     message_id: str = field(default="", repr=False)
     given_up_at: float = field(default=math.inf, repr=False)
+    again: int = field(default=0, repr=False)
+    lost: str = field(default="", repr=False)
 
     def content(self) -> RecordDict:
         """Give the reply's content.
@@ -50,7 +61,7 @@ class Asked:
 
 
 def collect(
-    grid: Grid, messages: Iterable[Message], *, window: int, deadline: float
+    grid: Grid, messages: Iterable[Message], *, window: int, deadline: float, retries: int = 0
 ) -> Iterator[Asked]:
     """Send messages and yield each node's reply, in the order of the messages.
 
@@ -70,6 +81,10 @@ def collect(
         Seconds after its message was sent at which a node that has not answered is given up. Each
         node has its own, so that a silent one that holds the window up costs no other its turn;
         with more nodes than the window, all of it may thus take several deadlines.
+    retries : int
+        How often a node is asked again, within its deadline, once Flower has told that it is gone
+        or that the message is lost. It is asked when it is back; an answer to an earlier message
+        is then refused.
 
     Yields
     ------
@@ -91,7 +106,9 @@ def collect(
                 waiting[-1].given_up_at = time.monotonic() + deadline
         if not waiting:
             return
-        if not _pull(grid, waiting):
+        arrived = _pull(grid, waiting)
+        _ask_again(grid, waiting, retries)
+        if not arrived:
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         else:
@@ -99,39 +116,76 @@ def collect(
         now = time.monotonic()
         for asked in waiting:
             if asked.reply is None and not asked.problem and now >= asked.given_up_at:
-                asked.problem = f"no reply within {deadline:g} s"
+                lost = f"; {asked.lost}" if asked.lost else ""
+                asked.problem = f"no reply within {deadline:g} s{lost}"
         while waiting and (waiting[0].reply is not None or waiting[0].problem):
             yield waiting.popleft()
 
 
 def _push(grid: Grid, message: Message) -> Asked:
-    asked = Asked(message.metadata.dst_node_id)
+    asked = Asked(message.metadata.dst_node_id, message=message)
+    _send(grid, asked, message)
+    return asked
+
+
+def _send(grid: Grid, asked: Asked, message: Message) -> None:
     sent = list(grid.push_messages([message]))
     if len(sent) == 1 and sent[0]:
         asked.message_id = sent[0]
     else:
         asked.problem = "the message could not be sent"
-    return asked
+
+
+def _ask_again(grid: Grid, waiting: deque[Asked], retries: int) -> None:
+    """Send lost messages anew, to nodes that are there."""
+    lost = [asked for asked in waiting if asked.lost and not asked.message_id]
+    if not lost:
+        return
+    there = set(grid.get_node_ids())
+    for asked in lost:
+        first = asked.message
+        if asked.again >= retries or first is None:
+            asked.problem = asked.lost
+        elif asked.node_id in there:
+            about = first.metadata
+            anew = Message(
+                first.content,
+                about.dst_node_id,
+                about.message_type,
+                ttl=about.ttl,
+                group_id=about.group_id,
+            )
+            asked.again += 1
+            _send(grid, asked, anew)
 
 
 def _pull(grid: Grid, waiting: deque[Asked]) -> bool:
     """Take what has arrived; tell whether anything has."""
     open_ = {
-        asked.message_id: asked for asked in waiting if asked.reply is None and not asked.problem
+        asked.message_id: asked
+        for asked in waiting
+        if asked.message_id and asked.reply is None and not asked.problem
     }
     if not open_:
-        return True
+        # Nothing to wait for, unless it is for a lost node.
+        return not any(asked.lost and asked.reply is None for asked in waiting)
     arrived = False
     for reply in grid.pull_messages(list(open_)):
         asked = open_.get(reply.metadata.reply_to_message_id)
         # Not asked for, or a second reply to the same message: the first one counts.
-        if asked is None or asked.reply is not None or asked.problem:
+        if asked is None or asked.reply is not None or asked.problem or not asked.message_id:
             continue
         arrived = True
         if reply.has_error():
-            asked.problem = f"error {reply.error.code}: {reply.error.reason or 'no reason given'}"
+            problem = f"error {reply.error.code}: {reply.error.reason or 'no reason given'}"
+            if reply.error.code in _LOST:
+                asked.lost, asked.message_id = problem, ""
+            else:
+                asked.problem = problem
         elif reply.metadata.src_node_id != asked.node_id:
             asked.problem = f"answered by another node ({reply.metadata.src_node_id})"
         else:
             asked.reply = reply
+        if asked.reply is not None or asked.problem:
+            asked.message = None
     return arrived

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from common.model import Model, ModelDescription, load_model, save_model
 from common.settings import RunSettings
 from common.site_info import SiteInfo
 from common.versions import package_versions
+from server.deployment.registry import invited
+from server.journal import EVENTS_FILE, Journal, identity_of
 from server.ledger import Ledger
 from server.link import RoundPolicy
 from server.result import describe_run, pooled_and_by_site, selection_of, timed, write_result
@@ -26,7 +30,11 @@ from server.sum_strategy import SumStrategy
 
 
 def run_federation(
-    grid: Grid, settings: RunSettings, out: Path, report: Callable[[str], None]
+    grid: Grid,
+    settings: RunSettings,
+    out: Path,
+    report: Callable[[str], None],
+    work: Path | None = None,
 ) -> dict[str, Any]:
     """Run a federation and write ``model.safetensors``, ``model.json`` and ``result.json``.
 
@@ -40,6 +48,9 @@ def run_federation(
         An empty folder.
     report : callable
         Called with a line of text for each thing that an operator should know.
+    work : Path or None
+        Folder of the unfinished run: where it holds checkpoints of a run of the same settings,
+        that run goes on. It stays. None to keep nothing.
 
     Returns
     -------
@@ -53,36 +64,51 @@ def run_federation(
     ContributionError
         If the sums cannot make a model.
     """
-    policy = RoundPolicy(settings.quorum, settings.deadline, settings.window)
+    policy = RoundPolicy(settings.quorum, settings.deadline, settings.window, settings.retries)
     strategy = SumStrategy(grid, policy, report)
     backbone = get_backbone(settings.backbone)
     # Sites read them, too, when they join, but could only refuse without saying why.
     read_settings(settings.learner, settings.learner_settings)
     seconds: dict[str, float] = {}
-    with timed(seconds, "join"):
-        sites = strategy.join(
-            settings.sites, backbone.fingerprint, settings.split_seed, settings.withdrawn
-        )
-    for info in sites.values():
-        report(f"{info.site}: {info.images} images, {info.lesions} lesions, {info.train} to learn")
-        if info.withheld:
-            report(f"{info.site}: withholds {', '.join(info.withheld)}")
-    task = next(iter(sites.values()))
-    classes = task.classes
-    problem = Problem(classes, backbone.dimension)
-    learner = make_learner(settings.learner, problem, settings.learner_settings)
-    if settings.warm_start:
-        learner.warm_start(warm_model(settings, problem).arrays)
-    ledger = Ledger(out, settings, problem, sites) if learner.settings.ledger else None
-    with timed(seconds, "learn"):
-        state, members = strategy.fit(learner, sites, None if ledger is None else ledger.keep)
-    if ledger is not None:
-        ledger.keep_only([info.site for info in members.values()])
-    with timed(seconds, "evaluate"):
-        results = strategy.evaluate(state, members, settings.draws)
+    with ExitStack() as stack:
+        journal = None
+        if work is not None:
+            journal = stack.enter_context(Journal(work, identity_of(settings)))
+            for note in journal.notes:
+                report(note)
+        with timed(seconds, "join"):
+            sites = strategy.join(
+                settings.sites,
+                backbone.fingerprint,
+                settings.split_seed,
+                settings.withdrawn,
+                invited(settings),
+            )
+        for info in sites.values():
+            report(
+                f"{info.site}: {info.images} images, {info.lesions} lesions, {info.train} to learn"
+            )
+            if info.withheld:
+                report(f"{info.site}: withholds {', '.join(info.withheld)}")
+        task = next(iter(sites.values()))
+        classes = task.classes
+        problem = Problem(classes, backbone.dimension)
+        learner = make_learner(settings.learner, problem, settings.learner_settings)
+        if settings.warm_start:
+            learner.warm_start(warm_model(settings, problem).arrays)
+        ledger = Ledger(out, settings, problem, sites) if learner.settings.ledger else None
+        with timed(seconds, "learn"):
+            keep = None if ledger is None else ledger.keep
+            state, members = strategy.fit(learner, sites, keep, journal)
+        if ledger is not None:
+            ledger.keep_only([info.site for info in members.values()])
+        with timed(seconds, "evaluate"):
+            results = strategy.evaluate(state, members, settings.draws)
 
     model = head_model(settings, classes, state, members)
     save_model(out, model)
+    if work is not None:
+        shutil.copyfile(work / EVENTS_FILE, out / EVENTS_FILE)
     told = {info.site: asdict(info) for info in members.values()}
     result = {
         **describe_run(settings, strategy, told, seconds, selection_of(state)),

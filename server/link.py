@@ -14,7 +14,7 @@ from common import wire
 from common.errors import ContributionError, RoundError
 from common.site_info import SiteInfo
 from server.collect import Asked, collect
-from server.refusal import disagreement, one_line, refuse_doubles
+from server.refusal import disagreement, one_line, refuse_doubles, refuse_stranger
 
 _NODE_PAUSE = 0.1
 
@@ -31,11 +31,14 @@ class RoundPolicy:
         Seconds that a site may take to answer, and that nodes may take to come online.
     window : int
         Messages in flight or waiting to be added, at most.
+    retries : int
+        How often a site that was lost in mid-round is asked again, once it is back.
     """
 
     quorum: int = 0
     deadline: float = 600.0
     window: int = 16
+    retries: int = 2
 
 
 @dataclass
@@ -83,7 +86,12 @@ class Link:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def join(
-        self, expected: int, backbone: str, split_seed: int, without: Collection[str] = ()
+        self,
+        expected: int,
+        backbone: str,
+        split_seed: int,
+        without: Collection[str] = (),
+        invited: Mapping[int, str] | None = None,
     ) -> dict[int, SiteInfo]:
         """Ask every node who it is.
 
@@ -97,6 +105,8 @@ class Link:
             Seed that every site must split by.
         without : collection of str
             Sites that have withdrawn: they are left out and asked nothing more.
+        invited : mapping of int to str or None
+            Which node is which site; None to believe what nodes say.
 
         Returns
         -------
@@ -114,7 +124,9 @@ class Link:
         messages = (self.message(RecordDict(), node, wire.JOIN) for node in nodes)
         for asked in self.ask(messages):
             try:
-                joined[asked.node_id] = wire.decode_site_info(asked.content())
+                info = wire.decode_site_info(asked.content())
+                refuse_stranger(asked.node_id, info, invited)
+                joined[asked.node_id] = info
             except ContributionError as error:
                 refused[f"node {asked.node_id}"] = one_line(error)
         joined = dict(sorted(joined.items(), key=lambda item: item[1].site))
@@ -142,7 +154,15 @@ class Link:
     def ask(self, messages: Iterator[Message]) -> Iterator[Asked]:
         """Send messages and yield the replies, in the order of the messages, counting bytes."""
         policy = self.policy
-        for asked in collect(self.grid, messages, window=policy.window, deadline=policy.deadline):
+        for asked in collect(
+            self.grid,
+            messages,
+            window=policy.window,
+            deadline=policy.deadline,
+            retries=policy.retries,
+        ):
+            if asked.again:
+                self.report(f"node {asked.node_id} was lost and asked {asked.again} times again")
             if asked.reply is not None and asked.reply.has_content():
                 try:
                     self.traffic.bytes_up += wire.count_bytes(asked.reply.content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.errors import RoundError
+from common.errors import ContributionError, RoundError
 from common.site_info import SiteInfo
 
 _MAX_PROBLEM = 300
@@ -24,6 +24,21 @@ def refuse_doubles(joined: Mapping[int, SiteInfo]) -> None:
     for name, of_name in nodes.items():
         if len(of_name) > 1:
             raise RoundError(f"nodes {of_name} all say that they are site {name}; stop all but one")
+
+
+def refuse_stranger(node: int, info: SiteInfo, invited: Mapping[int, str] | None) -> None:
+    """Refuse a node that says that it is another site than the one its key was registered for.
+
+    Raises
+    ------
+    ContributionError
+        Naming both.
+    """
+    if invited is None or invited.get(node) == info.site:
+        return
+    known = invited.get(node)
+    owner = "no invited site's" if known is None else f"{known}'s"
+    raise ContributionError(f"says that it is {info.site}, but its key is {owner}")
 
 
 def one_line(problem: object) -> str:

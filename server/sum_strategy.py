@@ -20,6 +20,7 @@ from common.learners.base import ArraySpec, Contribution, Learner, State
 from common.learners.total import Total
 from common.site_info import SiteInfo
 from common.split import Split
+from server.journal import Journal
 from server.link import Link
 from server.refusal import one_line
 
@@ -43,6 +44,7 @@ class SumStrategy(Link):
         learner: Learner,
         sites: dict[int, SiteInfo],
         keep: Callable[[str, str, Contribution], None] | None = None,
+        journal: Journal | None = None,
     ) -> tuple[State, dict[int, SiteInfo]]:
         """Run a learner until it is done.
 
@@ -59,6 +61,9 @@ class SumStrategy(Link):
         keep : callable or None
             Called with each site's name, the stage and its contribution: for a ledger. Without
             it, contributions are added and forgotten.
+        journal : Journal or None
+            Keeps the state after each round, and may give one to go on from. With a ledger, the
+            rounds begin anew all the same, since it needs each site's sums.
 
         Returns
         -------
@@ -74,6 +79,10 @@ class SumStrategy(Link):
         """
         asked = len(sites)
         first = state = learner.start()
+        found = None if journal is None else journal.saved(sites, self.traffic)
+        if found is not None and keep is None:
+            state = found
+            self.report(f"going on after round {self.traffic.rounds}")
         while not state.done:
             stage = state.stage
             question = _Question(
@@ -102,6 +111,8 @@ class SumStrategy(Link):
             state = learner.update(state, total.value())
             for note in state.notes:
                 self.report(note)
+            if journal is not None:
+                journal.keep(stage, state, sites, self.traffic)
         return state, sites
 
     def evaluate(

@@ -12,12 +12,13 @@ from client.site import open_site
 from common.backbones import get_backbone
 from common.cohort import load_cohort
 from common.console import messages, progress_bar, say
-from common.disclosure import DEFAULT_MINIMUM, Disclosure
+from common.disclosure import Disclosure
 from common.errors import CohortError, RunFolderError
 from common.feature_cache import FeatureCache, default_cache
 from common.learners.base import Contribution, Problem
 from common.learners.class_gram import ClassGrams
 from common.ledger import Entry, EntryDescription, save_entry
+from common.limits import DEFAULT_MINIMUM
 from common.model import read_description
 from common.one_thread import one_blas_thread
 from common.options import CacheFolder, Overwrite, SkipUnreadable

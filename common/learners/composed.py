@@ -86,6 +86,12 @@ class HeadLearner:
             raise SettingsError("warm start: is for logistic and svm; a closed form starts nowhere")
         self._warm = arrays
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that a fit may go through, in their order."""
+        calibration = () if self._calibration is None else self._calibration.stages
+        return (self.start().stage, *self.step.stages, *calibration)
+
     def start(self) -> State:
         """Give the state before the first round."""
         return State(CLASS_GRAM, {}) if self._class_grams is not None else self.front.start()

@@ -13,8 +13,8 @@ from common.finetuning.strategies import strategy_kind
 from common.finetuning.travel import Travel
 from common.settings import RunSettings
 from common.split import Split
-from server.finetuning.checkpoint import CheckpointFolder
-from server.finetuning.events import EventLog
+from server.checkpoint import CheckpointFolder
+from server.events import EventLog
 from server.finetuning.progress import Progress
 from server.finetuning.rounds import Trained, TrainingRounds, Weights
 from server.result import pooled_and_by_site

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from common.settings import RunSettings
-from server.finetuning.checkpoint import Checkpoint
+from server.checkpoint import Checkpoint
 from server.finetuning.rounds import Weights
 from server.finetuning.start import Start, from_facts, to_facts
-from server.result import UNTOLD
 from server.strategies.base import Groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# What may differ when a run goes on: it changes no number.
-_FREE = {*UNTOLD, "deadline", "window", "retries"}
 _STRATEGY = "strategy:"
 _FACTS = ("best_round", "best_score", "best_counted", "counted", "history", "steps", "traffic")
 
@@ -144,9 +139,3 @@ class Progress:
             strategy=strategy,
             **facts,
         )
-
-
-def identity_of(settings: RunSettings) -> str:
-    """Give the digest of all settings that a number of the run depends on."""
-    text = json.dumps(settings.model_dump(exclude=_FREE), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -25,19 +25,20 @@ from common.settings import RunSettings
 from common.site_info import SiteInfo
 from common.split import Split
 from common.versions import package_versions
-from server.finetuning.checkpoint import CheckpointFolder
-from server.finetuning.events import EventLog
+from server.checkpoint import CheckpointFolder
+from server.deployment.registry import invited
+from server.events import EventLog
 from server.finetuning.loop import Loop, shortened
-from server.finetuning.progress import Progress, identity_of
+from server.finetuning.progress import Progress
 from server.finetuning.rounds import TrainingRounds
 from server.finetuning.sinks import open_sinks
 from server.finetuning.start import HEAD_FOLDER, come_back, learn_head
+from server.journal import EVENTS_FILE, identity_of
 from server.link import Link, RoundPolicy, Traffic
 from server.result import describe_run, pooled_and_by_site, timed, write_result
 from server.strategies import make_strategy
 from server.sum_strategy import SumStrategy
 
-EVENTS_FILE = "events.jsonl"
 _TOKEN_BYTES = 16
 
 
@@ -81,7 +82,7 @@ def run_finetuning(
     # Before any site is asked, so that a wrong setting is told at once.
     make_strategy(settings.strategy, settings.strategy_settings)
     read_settings(settings.learner, settings.learner_settings)
-    policy = RoundPolicy(settings.quorum, settings.deadline, settings.window)
+    policy = RoundPolicy(settings.quorum, settings.deadline, settings.window, settings.retries)
     link = SumStrategy(grid, policy, report)
     folder, identity = CheckpointFolder(work), identity_of(settings)
     checkpoint, notes = folder.latest(identity)
@@ -96,7 +97,11 @@ def run_finetuning(
             link.traffic = Traffic(**progress.traffic)
         with timed(seconds, "join"):
             sites = link.join(
-                settings.sites, backbone.fingerprint, settings.split_seed, settings.withdrawn
+                settings.sites,
+                backbone.fingerprint,
+                settings.split_seed,
+                settings.withdrawn,
+                invited(settings),
             )
         if progress is None:
             network = build_network(backbone, len(next(iter(sites.values())).classes))

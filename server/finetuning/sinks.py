@@ -22,7 +22,7 @@ from common.settings import RunSettings
 from server.result import config_of
 
 if TYPE_CHECKING:
-    from server.finetuning.events import Sink
+    from server.events import Sink
 
 EXPERIMENT = "dermafed"
 RUN_TAG = "dermafed.run"

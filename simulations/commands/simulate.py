@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from common.console import output
-from common.disclosure import DEFAULT_MINIMUM
 from common.learners import LEARNERS
+from common.limits import DEFAULT_MINIMUM
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.run_folder import check_run_folder
 from common.settings import RunSettings

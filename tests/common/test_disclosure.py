@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from common.disclosure import DEFAULT_MINIMUM, EXACT, GUARDED, Disclosure
+from common.disclosure import EXACT, GUARDED, Disclosure
 from common.errors import SettingsError
+from common.limits import DEFAULT_MINIMUM
 
 # Small counts beside large ones, and many empty cells.
 COUNTS = st.one_of(st.just(0), st.integers(1, 9), st.integers(10, 400))

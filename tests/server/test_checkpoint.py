@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from common.errors import OutputError, RunFolderError
-from server.finetuning.checkpoint import Checkpoint, CheckpointFolder
+from server.checkpoint import Checkpoint, CheckpointFolder
 
 
 def _checkpoint(number: int, **changed: Any) -> Checkpoint:
@@ -225,7 +225,7 @@ def test_another_versions_format_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as changed:
-        changed.setattr("server.finetuning.checkpoint.FORMAT", 2)
+        changed.setattr("server.checkpoint.FORMAT", 2)
         CheckpointFolder(tmp_path).save(_checkpoint(1))
     with pytest.raises(RunFolderError, match="another version of dermafed"):
         CheckpointFolder(tmp_path).latest("settings")

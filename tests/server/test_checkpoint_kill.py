@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from common.errors import OutputError
-from server.finetuning.checkpoint import Checkpoint, CheckpointFolder
+from server.checkpoint import Checkpoint, CheckpointFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,7 +150,7 @@ _SAVE_FOR_EVER = """
 import sys
 from pathlib import Path
 import numpy as np
-from server.finetuning.checkpoint import Checkpoint, CheckpointFolder
+from server.checkpoint import Checkpoint, CheckpointFolder
 
 folder = CheckpointFolder(Path(sys.argv[1]))
 found, notes = folder.latest("settings")

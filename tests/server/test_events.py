@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import OutputError, RunFolderError
-from server.finetuning.events import EventLog, read_events
+from server.events import EventLog, read_events
 
 ROOT = Path(__file__).parents[2]
 
@@ -211,7 +211,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 _EMIT_FOR_EVER = """
 import sys
 from pathlib import Path
-from server.finetuning.events import EventLog, read_events
+from server.events import EventLog, read_events
 
 path = Path(sys.argv[1])
 with EventLog(path) as log:

@@ -14,7 +14,7 @@ from common.errors import RoundError, RunFolderError, SettingsError
 from common.finetuning.model import load_network
 from common.split import Split
 from server.app import app
-from server.finetuning.events import read_events
+from server.events import read_events
 from tests.server.finetuning_lab import PLAN, Lab, run, run_settings, two_stages
 
 if TYPE_CHECKING:

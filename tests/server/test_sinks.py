@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import OutputError, SettingsError
-from server.finetuning.events import EventLog, read_events
+from server.events import EventLog, read_events
 from server.finetuning.sinks import MlflowSink, TensorBoardSink, scalars
 
 # SQLAlchemy's own, for what MLflow's tables do.

@@ -12,7 +12,7 @@ import pytest
 
 from common.errors import OutputError, SettingsError
 from server.finetuning import sinks
-from server.finetuning.progress import identity_of
+from server.journal import identity_of
 from tests.server.finetuning_lab import Lab, run, run_settings, two_stages
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from client.training.trainer import Trainer
 from common.errors import OutputError
 from common.finetuning.order import Order, Update
 from common.split import split_groups
-from server.finetuning.checkpoint import Checkpoint, CheckpointFolder
+from server.checkpoint import Checkpoint, CheckpointFolder
 from simulations.studies.fit import Fit, FitResult, load_result
 from simulations.studies.lab import Lab, make_bench
 from simulations.studies.models import run_fit

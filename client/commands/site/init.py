@@ -1,0 +1,64 @@
+"""``dermafed site init``: a site's key and its settings."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.commands.site.folder import DEFAULT, SiteFolder
+from client.deployment.programs import KEY, PUBLIC_KEY, SECRET
+from client.deployment.settings import SITE_FILE, SiteFile, write_site_file
+from common.cohort import load_cohort
+from common.console import output, say
+from common.errors import CohortError, SettingsError
+from common.learners import LEARNERS
+from common.limits import DEFAULT_MINIMUM
+from common.trust import new_site_key, write_private, write_public
+
+
+def init(
+    site: Annotated[str, typer.Option(help="The site's name in the federation.")],
+    cohort: Annotated[Path, typer.Option(help="Folder of the site's images.")],
+    folder: SiteFolder = DEFAULT,
+    minimum_count: Annotated[
+        int, typer.Option(help="Fewest images that a number which leaves may be over.", min=2)
+    ] = DEFAULT_MINIMUM,
+    port: Annotated[int, typer.Option(help="For the site's own programs, on loopback.")] = 9094,
+    cache: Annotated[Path | None, typer.Option(help="Folder of features.")] = None,
+) -> None:
+    """Make a site's key and settings; nothing is sent anywhere.
+
+    The public half of the key is for the coordinator. The private half stays in the folder.
+
+    Example:
+
+      dermafed site init --site our-clinic --cohort /data/dermoscopy
+    """
+    table = load_cohort(cohort)
+    if table.sites_known and site not in table.sites:
+        raise CohortError(f"site {site}: not in {table.root}; sites: {table.sites}")
+    if (folder / SITE_FILE).exists():
+        raise SettingsError(f"{folder / SITE_FILE}: exists already; edit it, or choose --folder")
+    made = SiteFile.model_validate(
+        {
+            "site": site,
+            "cohort": cohort.absolute(),
+            "cache": None if cache is None else cache.absolute(),
+            "port": port,
+            "bounds": {"learners": tuple(LEARNERS), "minimum_count": minimum_count},
+        }
+    )
+    private, public = new_site_key(site)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    write_private(folder / KEY, private)
+    write_public(folder / PUBLIC_KEY, public)
+    write_private(folder / SECRET, secrets.token_bytes(32))
+    write_site_file(folder, made)
+    console = output()
+    say(console, f"{folder / SITE_FILE}: what the site allows; read and change it")
+    say(console, f"{folder / PUBLIC_KEY}: send this to the coordinator, who sends an invitation")
+    say(console, f"next: dermafed site join INVITATION --folder {folder}")

@@ -1,0 +1,193 @@
+"""A site's audit trail: one line for each message answered, chained by hashes.
+
+Each line holds the hash of the one before it, so that a line that is changed, taken out or put in
+between breaks the chain from there on. Lines taken off the end do not; who wants to know of these,
+too, keeps the last line's hash elsewhere from time to time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common.errors import AuditError
+
+AUDIT_FILE = "audit.jsonl"
+_FIRST = "0" * 64
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A statistic that leaves.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    shape : tuple of int
+        Its shape; empty for a single value.
+    dtype : str
+        NumPy's name, or ``text``.
+    bytes : int
+        Its size.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is written of a message.
+
+    Attributes
+    ----------
+    run : str
+        Flower's number of the run.
+    kind : str
+        What was asked.
+    round : str
+        The round, as the coordinator counts.
+    learner, backbone, strategy : str
+        Of the run.
+    minimum_count : int
+        Fewest images that any of the numbers is over.
+    sent : tuple of Sent
+        What leaves; nothing where the message is refused.
+    refused : str
+        Category of the refusal, with the identifier that the site's log has; else empty.
+    """
+
+    run: str
+    kind: str
+    round: str
+    learner: str
+    backbone: str
+    strategy: str
+    minimum_count: int
+    sent: tuple[Sent, ...] = ()
+    refused: str = ""
+
+
+class AuditTrail:
+    """The trail in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``audit.jsonl`` is, or will be.
+
+    Raises
+    ------
+    AuditError
+        If what is there is no unbroken chain: nothing is added to one that was touched.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / AUDIT_FILE
+        _drop_torn_line(self.path)
+        self._last, self.lines = _FIRST, 0
+        self._messages: dict[str, int] = {}
+        for entry in read_trail(self.path):
+            self._last, self.lines = entry["hash"], self.lines + 1
+            self._count(entry)
+
+    def add(self, answer: Answer) -> None:
+        """Write a line, and return once the disk has it: before the answer leaves.
+
+        Raises
+        ------
+        AuditError
+            If it cannot be written.
+        """
+        entry = {
+            "line": self.lines + 1,
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            **asdict(answer),
+            "before": self._last,
+        }
+        # As it is read back: tuples are lists there.
+        entry = json.loads(json.dumps(entry))
+        entry["hash"] = _hash(entry)
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise AuditError(f"{self.path}: {error.strerror}; nothing is answered") from error
+        self._last, self.lines = entry["hash"], self.lines + 1
+        self._count(entry)
+
+    def messages(self, run: str) -> int:
+        """Tell how many messages of a run were answered, refusals not counted."""
+        return self._messages.get(run, 0)
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """The runs of which a message was answered."""
+        return frozenset(self._messages)
+
+    def _count(self, entry: Mapping[str, Any]) -> None:
+        if not entry["refused"]:
+            self._messages[entry["run"]] = self._messages.get(entry["run"], 0) + 1
+
+
+def read_trail(path: Path) -> Iterator[dict[str, Any]]:
+    """Read a trail, checking the chain line by line; a missing file is an empty trail.
+
+    Raises
+    ------
+    AuditError
+        Naming the line at which it breaks.
+    """
+    before = _FIRST
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuditError(f"{path}: {error}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            right = entry["line"] == number and entry["before"] == before
+            right = right and entry["hash"] == _hash(entry)
+            counted = isinstance(entry["run"], str) and isinstance(entry["refused"], str)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AuditError(f"{path}: line {number} is no line of an audit trail") from error
+        if not right or not counted:
+            raise AuditError(
+                f"{path}: line {number} is not the one that was written after line {number - 1}"
+            )
+        before = entry["hash"]
+        yield entry
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Take off a line whose writing was cut short: its answer did not leave."""
+    try:
+        with path.open("rb+") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise AuditError(f"{path}: {error.strerror}; nothing is answered") from error
+
+
+def _hash(entry: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in entry.items() if name != "hash"}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def total_bytes(sent: Sequence[Sent]) -> int:
+    """Add up what leaves."""
+    return sum(one.bytes for one in sent)

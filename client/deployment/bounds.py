@@ -1,0 +1,55 @@
+"""Whether a site answers a run: its own bounds against the run's settings."""
+
+from __future__ import annotations
+
+from client.deployment.settings import Bounds
+from common.backbones import backbone_names
+from common.errors import BoundsError
+from common.finetuning.strategies import STRATEGIES
+from common.learners import LEARNERS
+from common.settings import RunSettings
+
+
+def check_bounds(bounds: Bounds, run: RunSettings) -> None:
+    """Refuse a run that asks for more than the site allows.
+
+    Raises
+    ------
+    BoundsError
+        Naming the setting.
+    """
+    _allow("learner", run.learner, bounds.learners)
+    _allow("backbone", run.backbone, bounds.backbones)
+    if run.strategy:
+        _allow("strategy", run.strategy, bounds.strategies)
+    if run.split_seed != bounds.split_seed:
+        raise BoundsError(f"split-seed {run.split_seed}: this site allows {bounds.split_seed}")
+    if run.draws > bounds.most_draws:
+        raise BoundsError(f"draws {run.draws}: this site allows {bounds.most_draws}")
+
+
+def refuse_unknown(bounds: Bounds) -> None:
+    """Refuse bounds with a mistyped name: they would not mean what the site believes.
+
+    Raises
+    ------
+    BoundsError
+        Naming it.
+    """
+    plain = [name.split("+")[0] for name in bounds.backbones]
+    for what, named, known in (
+        ("learners", bounds.learners, tuple(LEARNERS)),
+        ("strategies", bounds.strategies, tuple(STRATEGIES)),
+        ("backbones", plain, backbone_names()),
+    ):
+        unknown = sorted(set(named) - set(known))
+        if unknown:
+            raise BoundsError(
+                f"site.toml bounds.{what}: {', '.join(unknown)} unknown; known: {', '.join(known)}"
+            )
+
+
+def _allow(setting: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        known = ", ".join(allowed) or "none"
+        raise BoundsError(f"{setting} {value!r}: this site allows {known}")

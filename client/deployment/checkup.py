@@ -1,0 +1,137 @@
+"""What a site checks before it joins: its images, disk, network, the coordinator, the clock."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from pathlib import Path
+
+from client.deployment.audit import AUDIT_FILE, read_trail
+from client.deployment.bounds import refuse_unknown
+from client.deployment.programs import KEY, SECRET
+from client.deployment.settings import SiteFile
+from common.backbones import get_backbone
+from common.cohort import load_cohort
+from common.errors import DermafedError
+from common.feature_cache import default_cache
+from common.trust import check_certificate
+from common.trust.files import read_private
+
+_TIMEOUT = 10.0
+# Flower refuses a signature from a clock that is further ahead of its own.
+_CLOCK_SECONDS = 5.0
+_BYTES_PER_IMAGE = 12_000
+_SPARE_BYTES = 500_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes
+    ----------
+    what : str
+        What was checked.
+    right : bool
+        Whether the site can take part.
+    text : str
+        What was found, and what to do where it is not right.
+    """
+
+    what: str
+    right: bool
+    text: str
+
+
+def check_site(folder: Path, site: SiteFile) -> Iterator[Finding]:
+    """Check everything that a site needs, one after the other.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the site.
+    site : SiteFile
+        Its settings.
+    """
+    yield _finding("keys", lambda: _keys(folder))
+    yield _finding("bounds", lambda: _bounds(site))
+    yield _finding("cohort", lambda: _cohort(site))
+    for name in site.bounds.backbones:
+        yield _finding(f"backbone {name}", partial(_backbone, name))
+    yield _finding("disk", lambda: _disk(site))
+    yield _finding("audit trail", lambda: f"{len(list(read_trail(folder / AUDIT_FILE)))} lines")
+    if site.membership is None:
+        yield Finding("coordinator", right=True, text="none yet: not joined")
+        return
+    host, _, port = site.membership.address.rpartition(":")
+    authority = site.membership.authority
+    yield _finding("coordinator", lambda: _coordinator(host.strip("[]"), int(port), authority))
+
+
+def _finding(what: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, right=True, text=check())
+    except (DermafedError, OSError) as error:
+        return Finding(what, right=False, text=str(error))
+
+
+def _keys(folder: Path) -> str:
+    for name in (KEY, SECRET):
+        read_private(folder / name)
+    return "private, and there"
+
+
+def _bounds(site: SiteFile) -> str:
+    refuse_unknown(site.bounds)
+    return f"{len(site.bounds.learners)} learners, minimum count {site.bounds.minimum_count}"
+
+
+def _cohort(site: SiteFile) -> str:
+    table = load_cohort(site.cohort)
+    held = (table.site == site.site) if table.sites_known else None
+    images = len(table) if held is None else int(held.sum())
+    if not images:
+        raise OSError(f"{site.cohort} has no image of site {site.site}")
+    return f"{images} images, {len(table.classes)} classes"
+
+
+def _backbone(name: str) -> str:
+    return f"weights are there ({get_backbone(name).fingerprint[:12]})"
+
+
+def _disk(site: SiteFile) -> str:
+    folder = site.cache or default_cache()
+    while not folder.exists():
+        folder = folder.parent
+    free, needed = shutil.disk_usage(folder).free, _SPARE_BYTES
+    needed += _BYTES_PER_IMAGE * len(load_cohort(site.cohort))
+    if free < needed:
+        raise OSError(f"{free / 1e9:.1f} GB free in {folder}, {needed / 1e9:.1f} GB are needed")
+    return f"{free / 1e9:.0f} GB free for features"
+
+
+def _coordinator(host: str, port: int, authority: str) -> str:
+    """Connect as the SuperNode will, and compare clocks."""
+    context = ssl.create_default_context(cadata=authority)
+    with (
+        socket.create_connection((host, port), _TIMEOUT) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        certificate = secure.getpeercert(binary_form=True) or b""
+        days = check_certificate(certificate, authority.encode(), host)
+        secure.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        head = secure.recv(4096).decode("latin-1")
+    dates = [line[5:].strip() for line in head.splitlines() if line.lower().startswith("date:")]
+    if not dates:
+        return f"certificate is right, {days} days left; the clock could not be compared"
+    off = abs((parsedate_to_datetime(dates[0]) - datetime.now(UTC)).total_seconds())
+    # A date has whole seconds.
+    if off > _CLOCK_SECONDS + 1:
+        raise OSError(f"the clocks differ by {off:.0f} s; set this machine's by NTP")
+    return f"certificate is right, {days} days left; clocks agree within {max(off, 1):.0f} s"

@@ -1,0 +1,87 @@
+"""What would leave the building: each statistic of a learner, its shape, size and minimum count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.deployment.settings import Bounds
+from common.backbones import get_backbone
+from common.evaluation import evaluation_spec
+from common.learners import make_learner
+from common.learners.base import ArraySpec, Problem
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A statistic that leaves.
+
+    Attributes
+    ----------
+    when : str
+        The stage of a run.
+    part : str
+        The part of the split that it is over.
+    name : str
+        What it is.
+    shape : tuple of int
+        Its shape.
+    dtype : str
+        NumPy's name.
+    bytes : int
+        Its size in a message, before transport encoding.
+    minimum_count : int
+        Fewest images that it is over.
+    """
+
+    when: str
+    part: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    minimum_count: int
+
+
+def statistics(
+    learner: str, backbone: str, classes: tuple[str, ...], bounds: Bounds, *, malignant: bool
+) -> tuple[Statistic, ...]:
+    """List what one learner's run asks of a site, at its default settings.
+
+    Parameters
+    ----------
+    learner, backbone : str
+        Their keys.
+    classes : tuple of str
+        Class names of the cohort.
+    bounds : Bounds
+        What the site allows.
+    malignant : bool
+        Whether the cohort tells which classes are malignant.
+    """
+    problem = Problem(classes, get_backbone(backbone).dimension)
+    made = make_learner(learner, problem, "")
+    found: list[Statistic] = []
+    for stage in made.stages:
+        spec = made.contribution_spec(stage)
+        found += _of(stage, made.part(stage).value, spec, bounds.minimum_count)
+    spec = evaluation_spec(len(classes), malignant=malignant, draws=bounds.most_draws)
+    return (*found, *_of("evaluation", "test", spec, bounds.minimum_count))
+
+
+def _of(when: str, part: str, spec: Mapping[str, ArraySpec], minimum_count: int) -> list[Statistic]:
+    return [
+        Statistic(
+            when,
+            part,
+            name,
+            array.shape,
+            array.dtype,
+            math.prod(array.shape) * np.dtype(array.dtype).itemsize,
+            minimum_count,
+        )
+        for name, array in spec.items()
+    ]

@@ -1,0 +1,73 @@
+"""Joining and leaving: what a site checks of an invitation before it trusts anybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from client.deployment.programs import AUTHORITY, PUBLIC_KEY
+from client.deployment.settings import Membership, SiteFile, write_site_file
+from common.deployment.invitation import read_invitation
+from common.errors import TrustError
+from common.trust import read_public_key
+from common.versions import package_versions
+from common.whole_file import whole_file
+from common.wire.bundle import code_hash
+
+
+def accept(folder: Path, site: SiteFile, invitation: Path) -> SiteFile:
+    """Take an invitation into the site's settings.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the site.
+    site : SiteFile
+        Its settings.
+    invitation : Path
+        The file.
+
+    Returns
+    -------
+    SiteFile
+        The settings, as they are now on disk.
+
+    Raises
+    ------
+    TrustError
+        If it is for another site or key, or the coordinator's code is not the site's.
+    """
+    found = read_invitation(invitation)
+    if found.site != site.site:
+        raise TrustError(f"{invitation}: is for site {found.site}, this is {site.site}")
+    own = read_public_key((folder / PUBLIC_KEY).read_bytes())
+    if read_public_key(found.key.encode()) != own:
+        raise TrustError(
+            f"{invitation}: is for another key than {folder / PUBLIC_KEY}; send that file again"
+        )
+    if found.code != code_hash():
+        raise TrustError(
+            f"{invitation}: the coordinator has other code (dermafed {found.version}) than this "
+            f"site ({package_versions()['dermafed']}); install the same release"
+        )
+    if site.membership is not None and site.membership.authority != found.authority:
+        raise TrustError(f"{folder}: has joined another federation; run dermafed site leave before")
+    joined = site.model_copy(
+        update={
+            "membership": Membership(
+                address=found.address,
+                authority=found.authority,
+                bundle=found.bundle,
+                code=found.code,
+            )
+        }
+    )
+    with whole_file(folder / AUTHORITY) as path:
+        path.write_text(found.authority, encoding="utf-8")
+    write_site_file(folder, joined)
+    return joined
+
+
+def forget(folder: Path, site: SiteFile) -> None:
+    """Take the federation out of the site's settings; the key and the trail stay."""
+    write_site_file(folder, site.model_copy(update={"membership": None}))
+    (folder / AUTHORITY).unlink(missing_ok=True)

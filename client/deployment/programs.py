@@ -1,0 +1,66 @@
+"""The two programs of a site: Flower's SuperNode, and the worker that answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from client.deployment.settings import SiteFile
+from common.deployment.flower import flower_environment, program
+from common.deployment.ports import LOOPBACK
+from common.deployment.supervisor import Service
+from common.errors import DeploymentError
+
+KEY, PUBLIC_KEY, SECRET, AUTHORITY = "site.key", "site.pub", "worker.secret", "authority.pem"
+
+_MEANINGS = {
+    "Exit Code: 305": "the coordinator refused it: is this site's key registered there?",
+    "CERTIFICATE_VERIFY_FAILED": (
+        "the coordinator's certificate is not this federation's, or has expired"
+    ),
+    "Errno 98": "its port is taken; choose another in site.toml",
+}
+
+
+def site_services(folder: Path, site: SiteFile) -> tuple[Service, ...]:
+    """Give a site's programs, in the order of their start.
+
+    Raises
+    ------
+    DeploymentError
+        If the site has not joined.
+    """
+    environment = flower_environment(folder / "flower")
+    worker = (sys.executable, "-m", "client.deployment", str(folder))
+    return (
+        Service(
+            "supernode",
+            supernode_command(folder, site),
+            environment,
+            port=site.port,
+            meanings=_MEANINGS,
+        ),
+        Service("worker", worker, environment),
+    )
+
+
+def supernode_command(folder: Path, site: SiteFile) -> tuple[str, ...]:
+    """Give Flower's command.
+
+    Raises
+    ------
+    DeploymentError
+        If the site has not joined.
+    """
+    if site.membership is None:
+        raise DeploymentError(f"{folder}: has not joined; run dermafed site join INVITATION")
+    return (
+        program("flower-supernode"),
+        *("--superlink", site.membership.address),
+        *("--root-certificates", str(folder / AUTHORITY)),
+        *("--auth-supernode-private-key", str(folder / KEY)),
+        *("--isolation", "process"),
+        *("--host", LOOPBACK),
+        *("--port", str(site.port)),
+        *("--superexec-auth-secret-file", str(folder / SECRET)),
+    )

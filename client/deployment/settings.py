@@ -1,0 +1,149 @@
+"""A site's own file, ``site.toml``: what it holds, what it allows, and whom it has joined."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import SettingsError
+from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
+from common.whole_file import whole_file
+
+SITE_FILE = "site.toml"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bounds(_Part):
+    """What a run may ask of the site.
+
+    Attributes
+    ----------
+    learners, backbones, strategies : tuple of str
+        Those that it answers; none unless the site says so. ``dermafed site init`` allows every
+        learner and no strategy of fine-tuning, since weights tell more than sums.
+    split_seed : int
+        The only split: the sums of many splits tell single images apart.
+    minimum_count : int
+        Fewest images that a number which leaves may be over.
+    most_draws : int
+        Resamples behind an interval, at most.
+    most_messages : int
+        Messages of one run that are answered, at most.
+    most_runs : int
+        Runs that are answered, at most, until the site says otherwise; 0 for any number.
+    """
+
+    learners: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ("efficientnet_lite0",)
+    strategies: tuple[str, ...] = ()
+    split_seed: int = Field(1, ge=0)
+    minimum_count: int = Field(DEFAULT_MINIMUM, ge=2)
+    most_draws: int = Field(MOST_DRAWS, ge=0, le=MOST_DRAWS)
+    most_messages: int = Field(500, ge=1)
+    most_runs: int = Field(0, ge=0)
+
+
+class Membership(_Part):
+    """The federation that the site has joined.
+
+    Attributes
+    ----------
+    address : str
+        ``host:port`` of the coordinator.
+    authority : str
+        Certificate of the federation's authority, PEM.
+    bundle : str
+        SHA-256 of the only app bundle that the site answers under.
+    code : str
+        Hash of the code that the bundle was made of, which the site must have installed.
+    """
+
+    address: str = Field(pattern=r"^[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}$")
+    authority: str
+    bundle: str = Field(pattern="^[0-9a-f]{64}$")
+    code: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class SiteFile(_Part):
+    """A site.
+
+    Attributes
+    ----------
+    site : str
+        Its name in the federation.
+    cohort : Path
+        Folder of its images.
+    cache : Path or None
+        Folder of its features; None for the user's own.
+    resample_key : str
+        What lesions are resampled by; sites that share lesions agree on one.
+    port : int
+        Where its own programs talk to each other, on loopback.
+    metrics_port : int
+        Where Prometheus reads its metrics, on loopback; 0 for nowhere.
+    bounds : Bounds
+        What it allows.
+    membership : Membership or None
+        Once it has joined.
+    """
+
+    site: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    cohort: Path
+    cache: Path | None = None
+    resample_key: str = ""
+    port: int = Field(9094, ge=1, le=65535)
+    metrics_port: int = Field(0, ge=0, le=65535)
+    bounds: Bounds = Bounds()
+    membership: Membership | None = None
+
+    def node_config(self) -> dict[str, bool | float | int | str]:
+        """Give what `client.node` opens the site by."""
+        config: dict[str, bool | float | int | str] = {
+            "site": self.site,
+            "cohort": str(self.cohort),
+            "minimum-count": self.bounds.minimum_count,
+            "split-seed": self.bounds.split_seed,
+        }
+        if self.cache is not None:
+            config["cache"] = str(self.cache)
+        if self.resample_key:
+            config["resample-key"] = self.resample_key
+        return config
+
+
+def read_site_file(folder: Path) -> SiteFile:
+    """Read ``site.toml``.
+
+    Raises
+    ------
+    SettingsError
+        If it is missing, or naming what in it is wrong.
+    """
+    path = folder / SITE_FILE
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        return SiteFile.model_validate(found)
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: missing; make it with dermafed site init") from error
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+        )
+        raise SettingsError(f"{path}: {problems}") from error
+
+
+def write_site_file(folder: Path, site: SiteFile) -> None:
+    """Write ``site.toml``, for its owner alone: it may hold a key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = tomli_w.dumps(site.model_dump(mode="json", exclude_none=True))
+    with whole_file(folder / SITE_FILE) as path:
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,316 @@
+"""Keeps the programs of a coordinator or a site running, and stops every one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from common.deployment.ports import listens
+from common.errors import DeploymentError
+from common.whole_file import whole_file
+
+PLAN, STATE = "services.plan.json", "services.json"
+_POLL, _GRACE = 0.2, 15.0
+_TAIL = 4000
+_FIRST_PAUSE, _LONGEST_PAUSE, _CALM = 1.0, 60.0, 60.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A program that shall run.
+
+    Attributes
+    ----------
+    name : str
+        Also the name of its log.
+    command : tuple of str
+        Program and arguments.
+    environment : dict of str to str
+        What it has beside the supervisor's own environment.
+    port : int
+        On loopback: once it takes connections, what comes later in the order is started; 0 for at
+        once.
+    meanings : dict of str to str
+        What it means for an operator that the log of a service that has ended holds a text.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    meanings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Running:
+    service: Service
+    process: psutil.Popen
+    since: float
+    pause: float = _FIRST_PAUSE
+    restart_at: float | None = None
+
+
+def write_plan(folder: Path, services: Sequence[Service]) -> None:
+    """Write what shall run in a folder."""
+    with whole_file(folder / PLAN) as path:
+        path.write_text(json.dumps([asdict(one) for one in services], indent=1), encoding="utf-8")
+
+
+def read_plan(folder: Path) -> tuple[Service, ...]:
+    """Read what shall run in a folder.
+
+    Raises
+    ------
+    DeploymentError
+        If it was not written by this release.
+    """
+    try:
+        found = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        return tuple(Service(**{**one, "command": tuple(one["command"])}) for one in found)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DeploymentError(f"{folder / PLAN}: {error}") from error
+
+
+class Supervisor:
+    """Starts services in their order, starts again what ends, and stops all.
+
+    Parameters
+    ----------
+    services : sequence of Service
+        What shall run.
+    folder : Path
+        Where the state is written, and logs are, in ``logs/``.
+    report : callable
+        Called with a line of text for each thing that an operator should know.
+    """
+
+    def __init__(
+        self, services: Sequence[Service], folder: Path, report: Callable[[str], None]
+    ) -> None:
+        self._services = services
+        self._folder = folder
+        self._report = report
+        self._running: list[_Running] = []
+
+    def run(self, *, patience: float = 60.0) -> None:
+        """Run until interrupted, then stop every service.
+
+        Parameters
+        ----------
+        patience : float
+            Seconds that a service may take to become ready.
+
+        Raises
+        ------
+        DeploymentError
+            If another supervisor runs here, or a service does not become ready.
+        """
+        left = stop_leftovers(self._folder)
+        if left:
+            self._report(f"stopped what an earlier start had left: {', '.join(left)}")
+        try:
+            for service in self._services:
+                self._start(service)
+                self._wait(service, patience)
+            self._write(ready=True)
+            self._report("ready")
+            while True:
+                self._look_after()
+                time.sleep(_POLL)
+        finally:
+            self._stop()
+
+    def _start(self, service: Service) -> None:
+        process = self._open(service)
+        self._running.append(_Running(service, process, time.monotonic()))
+        self._write(ready=False)
+
+    def _open(self, service: Service) -> psutil.Popen:
+        with _log(self._folder, service.name) as log:
+            try:
+                # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which
+                # stops services in order.
+                return psutil.Popen(
+                    service.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **service.environment},
+                    cwd=self._folder,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise DeploymentError(f"{service.name}: {error.strerror}") from error
+
+    def _wait(self, service: Service, patience: float) -> None:
+        end = time.monotonic() + patience
+        running = self._running[-1]
+        while service.port and not listens(service.port):
+            log = _log_path(self._folder, service.name)
+            if running.process.poll() is not None:
+                raise DeploymentError(
+                    f"{service.name}: ended at once{self._why(service)}; {log} tells more"
+                )
+            if time.monotonic() > end:
+                raise DeploymentError(
+                    f"{service.name}: not ready after {patience:g} s; {log} tells more"
+                )
+            time.sleep(_POLL)
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        for one in self._running:
+            if one.restart_at is None and one.process.poll() is not None:
+                calm = now - one.since > _CALM
+                one.pause = _FIRST_PAUSE if calm else min(2 * one.pause, _LONGEST_PAUSE)
+                # Who ends of its own will, to give memory back, is not waited for.
+                own_will = one.process.returncode == 0 and calm
+                one.restart_at = now + (0.0 if own_will else one.pause)
+                self._report(f"{one.service.name} ended{self._why(one.service)}; starting it again")
+            elif one.restart_at is not None and now >= one.restart_at:
+                one.process, one.since, one.restart_at = self._open(one.service), now, None
+                self._write(ready=True)
+                self._report(f"{one.service.name} runs again")
+
+    def _why(self, service: Service) -> str:
+        log = _log_path(self._folder, service.name).read_bytes()[-_TAIL:]
+        text = log.decode(errors="replace")
+        found = [meaning for sign, meaning in service.meanings.items() if sign in text]
+        return f" ({'; '.join(found)})" if found else ""
+
+    def _write(self, *, ready: bool) -> None:
+        me = psutil.Process()
+        state = {
+            "supervisor": {"pid": me.pid, "created": me.create_time()},
+            "ready": ready,
+            "services": {
+                one.service.name: {"pid": one.process.pid, "created": _created(one.process)}
+                for one in self._running
+            },
+        }
+        with whole_file(self._folder / STATE) as path:
+            path.write_text(json.dumps(state, indent=1), encoding="utf-8")
+
+    def _stop(self) -> None:
+        # Last started, first stopped: what talks to another goes before it.
+        for one in reversed(self._running):
+            if one.process.poll() is None:
+                stop_family(one.process)
+        (self._folder / STATE).unlink(missing_ok=True)
+
+
+def stop_family(process: psutil.Process) -> None:
+    """Stop a process and all that it has started: first asked to, then made to."""
+    family = [process]
+    with suppress(psutil.NoSuchProcess):
+        family += process.children(recursive=True)
+    with suppress(psutil.NoSuchProcess):
+        process.terminate()
+    _, alive = psutil.wait_procs(family, _GRACE)
+    for one in alive:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(alive, _GRACE)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What runs in a folder.
+
+    Attributes
+    ----------
+    supervisor : psutil.Process or None
+        Who looks after the services.
+    ready : bool
+        Whether all were started.
+    services : dict of str to psutil.Process or None
+        By name; None for one that does not run.
+    """
+
+    supervisor: psutil.Process | None
+    ready: bool
+    services: dict[str, psutil.Process | None]
+
+
+def read_status(folder: Path) -> Status:
+    """Tell what runs."""
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return Status(None, ready=False, services={})
+    services = {name: _alive(**one) for name, one in state["services"].items()}
+    return Status(_alive(**state["supervisor"]), bool(state["ready"]), services)
+
+
+def stop_leftovers(folder: Path) -> list[str]:
+    """Stop services whose supervisor was killed, and name them.
+
+    Raises
+    ------
+    DeploymentError
+        If their supervisor is alive.
+    """
+    status = read_status(folder)
+    if status.supervisor is not None:
+        raise DeploymentError(f"{folder}: runs already, as process {status.supervisor.pid}")
+    left = [(name, process) for name, process in status.services.items() if process is not None]
+    for _, process in reversed(left):
+        stop_family(process)
+    (folder / STATE).unlink(missing_ok=True)
+    return [name for name, _ in left]
+
+
+def stop_all(folder: Path) -> list[str]:
+    """Stop the supervisor and its services, and name what was stopped."""
+    status = read_status(folder)
+    stopped = []
+    if status.supervisor is not None:
+        stopped.append("supervisor")
+        with suppress(psutil.NoSuchProcess):
+            status.supervisor.terminate()
+        _, alive = psutil.wait_procs([status.supervisor], _GRACE * (1 + len(status.services)))
+        for one in alive:
+            one.kill()
+    for name, process in reversed(status.services.items()):
+        if process is not None:
+            stopped.append(name)
+            if process.is_running():
+                stop_family(process)
+    (folder / STATE).unlink(missing_ok=True)
+    return stopped
+
+
+def _alive(pid: int, created: float) -> psutil.Process | None:
+    """Give the process of this number, unless the number has gone to another since."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - created) < 1.0
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _created(process: psutil.Process) -> float:
+    try:
+        return process.create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _log_path(folder: Path, name: str) -> Path:
+    return folder / "logs" / f"{name}.log"
+
+
+def _log(folder: Path, name: str) -> IO[bytes]:
+    path = _log_path(folder, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")

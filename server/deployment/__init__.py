@@ -1,0 +1,1 @@
+"""A coordinator: its folder, the sites it has invited, its programs, runs and what shows them."""

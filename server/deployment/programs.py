@@ -1,0 +1,117 @@
+"""A coordinator's programs: Flower's SuperLink and SuperExec, the reverse proxy, the page."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import tomli_w
+
+from common.deployment.flower import CONNECTION, flower_environment, program
+from common.deployment.ports import LOOPBACK
+from common.deployment.supervisor import Service
+from common.errors import DeploymentError
+from server.deployment.proxy import write_proxy_configuration
+from server.deployment.settings import CoordinatorFile
+
+AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority.key"
+CERTIFICATE, CERTIFICATE_KEY = "server.pem", "server.key"
+SECRET, DATABASE, BUNDLE, HOME = "superexec.secret", "superlink.db", "bundle", "flower"
+
+_TAKEN = "its port is taken; choose another in coordinator.toml"
+_MEANINGS = {"Address already in use": _TAKEN, "Errno 98": _TAKEN}
+
+
+def coordinator_services(folder: Path, settings: CoordinatorFile) -> tuple[Service, ...]:
+    """Give a coordinator's programs, in the order of their start.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the coordinator, absolute.
+    settings : CoordinatorFile
+        Its settings.
+
+    Raises
+    ------
+    DeploymentError
+        If nginx is not there.
+    """
+    environment = flower_environment(folder / HOME)
+    services = [
+        Service(
+            "superlink",
+            superlink_command(folder, settings),
+            environment,
+            port=settings.flower_port,
+            meanings=_MEANINGS,
+        ),
+        Service("superexec", superexec_command(folder, settings), environment),
+        Service(
+            "page",
+            (sys.executable, "-m", "server.deployment", str(folder)),
+            environment,
+            port=settings.page_port,
+            meanings=_MEANINGS,
+        ),
+    ]
+    if settings.nginx:
+        nginx = shutil.which(settings.nginx) or shutil.which(settings.nginx, path="/usr/sbin")
+        if nginx is None:
+            raise DeploymentError(
+                f"{settings.nginx}: not installed. Install nginx (Debian: apt-get install "
+                "nginx-light), or set up a proxy of your own and write nginx = '' in "
+                "coordinator.toml"
+            )
+        configuration = write_proxy_configuration(folder, settings)
+        services.append(
+            Service(
+                "proxy",
+                (nginx, "-p", str(folder), "-e", "stderr", "-c", str(configuration)),
+                environment,
+                port=settings.port,
+                meanings=_MEANINGS,
+            )
+        )
+    return tuple(services)
+
+
+def superlink_command(folder: Path, settings: CoordinatorFile) -> tuple[str, ...]:
+    """Give Flower's command for the SuperLink."""
+    return (
+        program("flower-superlink"),
+        *("--ssl-certfile", str(folder / CERTIFICATE)),
+        *("--ssl-keyfile", str(folder / CERTIFICATE_KEY)),
+        *("--ssl-ca-certfile", str(folder / AUTHORITY)),
+        # A ServerApp of its own process outlives a SuperLink that crashes.
+        *("--isolation", "process"),
+        *("--database", str(folder / DATABASE)),
+        "--enable-supernode-auth",
+        *("--superexec-auth-secret-file", str(folder / SECRET)),
+        *("--host", LOOPBACK),
+        *("--port", str(settings.flower_port)),
+        "--disable-runtime-dependency-installation",
+    )
+
+
+def superexec_command(folder: Path, settings: CoordinatorFile) -> tuple[str, ...]:
+    """Give Flower's command for the SuperExec, which starts ServerApps."""
+    return (
+        program("flower-superexec"),
+        *("--runtime-api-address", f"{LOOPBACK}:{settings.flower_port}"),
+        *("--root-certificates", str(folder / AUTHORITY)),
+        *("--superexec-auth-secret-file", str(folder / SECRET)),
+    )
+
+
+def write_connection(folder: Path, settings: CoordinatorFile) -> None:
+    """Write the configuration by which the ``flwr`` command finds this SuperLink."""
+    home = folder / HOME
+    home.mkdir(parents=True, exist_ok=True)
+    connection = {
+        "address": f"{LOOPBACK}:{settings.flower_port}",
+        "root-certificates": str(folder / AUTHORITY),
+    }
+    text = tomli_w.dumps({"superlink": {"default": CONNECTION, CONNECTION: connection}})
+    (home / "config.toml").write_text(text, encoding="utf-8")

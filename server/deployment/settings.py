@@ -1,0 +1,79 @@
+"""A coordinator's own file, ``coordinator.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import SettingsError
+from common.whole_file import whole_file
+
+COORDINATOR_FILE = "coordinator.toml"
+
+
+class CoordinatorFile(BaseModel):
+    """A coordinator.
+
+    Attributes
+    ----------
+    federation : str
+        Name of the federation.
+    host : str
+        Name or address that sites reach it by; its certificate is for this one.
+    listen : str
+        Address that the site-facing port is opened on.
+    port : int
+        The site-facing port: the only one that is not on loopback.
+    flower_port : int
+        Of Flower's SuperLink, on loopback.
+    page_port : int
+        Of the page and the metrics, on loopback.
+    nginx : str
+        The reverse proxy's program; empty where another one is set up by hand.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    federation: str = Field("dermafed", pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.,-]{0,63}$")
+    host: str = Field(pattern=r"^[A-Za-z0-9.:-]+$")
+    listen: str = Field("0.0.0.0", pattern=r"^[0-9A-Fa-f.:\[\]]+$")  # noqa: S104 -- sites are elsewhere
+    port: int = Field(8443, ge=1, le=65535)
+    flower_port: int = Field(8444, ge=1, le=65535)
+    page_port: int = Field(8445, ge=1, le=65535)
+    nginx: str = "nginx"
+
+    @property
+    def address(self) -> str:
+        """``host:port`` for sites."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def read_coordinator_file(folder: Path) -> CoordinatorFile:
+    """Read ``coordinator.toml``.
+
+    Raises
+    ------
+    SettingsError
+        If it is missing, or naming what in it is wrong.
+    """
+    path = folder / COORDINATOR_FILE
+    try:
+        return CoordinatorFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: missing; make it with dermafed coordinator init") from error
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+        )
+        raise SettingsError(f"{path}: {problems}") from error
+
+
+def write_coordinator_file(folder: Path, settings: CoordinatorFile) -> None:
+    """Write ``coordinator.toml``."""
+    with whole_file(folder / COORDINATOR_FILE) as path:
+        path.write_text(tomli_w.dumps(settings.model_dump()), encoding="utf-8")

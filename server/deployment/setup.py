@@ -1,0 +1,182 @@
+"""Making a coordinator's folder: authority, certificate, secret, settings, bundle."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from common.deployment.invitation import Invitation
+from common.errors import DeploymentError
+from common.trust import (
+    Authority,
+    check_certificate,
+    new_authority,
+    read_public_key,
+    server_certificate,
+    write_private,
+    write_public,
+)
+from common.trust.files import read_private
+from common.versions import package_versions
+from common.wire.bundle import bundle_hash, code_hash, write_bundle_folder
+from server.deployment.flower import flwr
+from server.deployment.programs import (
+    AUTHORITY,
+    AUTHORITY_KEY,
+    BUNDLE,
+    CERTIFICATE,
+    CERTIFICATE_KEY,
+    SECRET,
+    write_connection,
+)
+from server.deployment.registry import REGISTRY_FILE, Member, read_registry, write_registry
+from server.deployment.settings import (
+    COORDINATOR_FILE,
+    CoordinatorFile,
+    write_coordinator_file,
+)
+
+
+def make_coordinator(folder: Path, settings: CoordinatorFile) -> None:
+    """Make a coordinator's folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Absolute.
+    settings : CoordinatorFile
+        What to write there.
+
+    Raises
+    ------
+    DeploymentError
+        If there is one already.
+    TrustError
+        If the host is no name or address.
+    """
+    if (folder / COORDINATOR_FILE).exists():
+        raise DeploymentError(f"{folder}: is a coordinator's already; choose another --folder")
+    authority = new_authority(settings.federation)
+    certificate, key = server_certificate(authority, (settings.host,))
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    write_private(folder / AUTHORITY_KEY, authority.key)
+    write_public(folder / AUTHORITY, authority.certificate)
+    write_private(folder / CERTIFICATE_KEY, key)
+    write_public(folder / CERTIFICATE, certificate)
+    write_private(folder / SECRET, secrets.token_bytes(32))
+    write_coordinator_file(folder, settings)
+
+
+def prepare_start(folder: Path, settings: CoordinatorFile) -> int:
+    """Write what follows from settings and code, and check the certificate.
+
+    Returns
+    -------
+    int
+        Days that the certificate is still valid.
+
+    Raises
+    ------
+    TrustError
+        If it is not valid for the host now.
+    """
+    days = check_certificate(
+        (folder / CERTIFICATE).read_bytes(), (folder / AUTHORITY).read_bytes(), settings.host
+    )
+    write_connection(folder, settings)
+    write_bundle_folder(folder / BUNDLE)
+    return days
+
+
+def renew_certificate(folder: Path, settings: CoordinatorFile) -> None:
+    """Make a new server certificate with the same authority; sites need not do anything."""
+    authority = Authority((folder / AUTHORITY).read_bytes(), read_private(folder / AUTHORITY_KEY))
+    certificate, key = server_certificate(authority, (settings.host,))
+    stamp = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
+    for name in (CERTIFICATE, CERTIFICATE_KEY):
+        (folder / name).rename(folder / f"{name}.{stamp}")
+    write_private(folder / CERTIFICATE_KEY, key)
+    write_public(folder / CERTIFICATE, certificate)
+
+
+def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) -> Invitation:
+    """Register a site's key, and give its invitation.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the coordinator, which must be running.
+    settings : CoordinatorFile
+        Its settings.
+    site : str
+        The site's name.
+    key : bytes
+        Its public key, a line of OpenSSH.
+
+    Raises
+    ------
+    DeploymentError
+        If another site has the name or the key.
+    TrustError
+        If it is no key.
+    """
+    public = read_public_key(key)
+    text = public.decode().strip()
+    members = read_registry(folder / REGISTRY_FILE)
+    for member in members:
+        if member.site == site and member.key != text:
+            raise DeploymentError(
+                f"site {site}: invited with another key; remove it first: "
+                f"dermafed coordinator remove {site}"
+            )
+        if member.key == text and member.site != site:
+            raise DeploymentError(f"site {site}: its key is that of site {member.site}")
+    if all(member.site != site for member in members):
+        _check_name(site)
+        path = folder / f"{site}.pub"
+        path.write_bytes(public)
+        found = flwr(folder, "supernode", "register", str(path), "--name", site)
+        member = Member(site=site, node_id=int(found["node-id"]), key=text)
+        write_registry(folder / REGISTRY_FILE, (*members, member))
+    return Invitation(
+        federation=settings.federation,
+        site=site,
+        key=text,
+        address=settings.address,
+        authority=(folder / AUTHORITY).read_text(encoding="utf-8"),
+        bundle=bundle_hash(),
+        code=code_hash(),
+        version=package_versions()["dermafed"],
+    )
+
+
+def remove_site(folder: Path, site: str) -> None:
+    """Take a site's key out of the federation.
+
+    Raises
+    ------
+    DeploymentError
+        If it was not invited.
+    """
+    members = read_registry(folder / REGISTRY_FILE)
+    gone = [member for member in members if member.site == site]
+    if not gone:
+        known = ", ".join(member.site for member in members) or "none"
+        raise DeploymentError(f"site {site}: not invited; invited: {known}")
+    flwr(folder, "supernode", "unregister", str(gone[0].node_id))
+    write_registry(
+        folder / REGISTRY_FILE, tuple(member for member in members if member.site != site)
+    )
+
+
+def _check_name(site: str) -> None:
+    try:
+        Member(site=site, node_id=0, key="")
+    except ValidationError as error:
+        raise DeploymentError(
+            f"site {site!r}: give a name of letters, digits, dots, dashes and underscores"
+        ) from error
