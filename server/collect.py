@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from flwr.app import Message, RecordDict
@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from common.errors import ContributionError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 1.0
+_LOOK_EVERY = 5.0
 # What Flower says in a node's place: the site itself has refused nothing.
 _LOST = {
     ErrorCode.MESSAGE_UNAVAILABLE,
@@ -61,7 +62,13 @@ class Asked:
 
 
 def collect(
-    grid: Grid, messages: Iterable[Message], *, window: int, deadline: float, retries: int = 0
+    grid: Grid,
+    messages: Iterable[Message],
+    *,
+    window: int,
+    deadline: float,
+    retries: int = 0,
+    notice: Callable[[int, bool], None] | None = None,
 ) -> Iterator[Asked]:
     """Send messages and yield each node's reply, in the order of the messages.
 
@@ -85,6 +92,9 @@ def collect(
         How often a node is asked again, within its deadline, once Flower has told that it is gone
         or that the message is lost. It is asked when it is back; an answer to an earlier message
         is then refused.
+    notice : callable or None
+        Called with a node that is waited for, and False, when it has gone offline; and True, when
+        it is back.
 
     Yields
     ------
@@ -96,6 +106,7 @@ def collect(
     pause = _FIRST_PAUSE
     upcoming = iter(messages)
     exhausted = False
+    watch = _Watch(grid, notice)
     while True:
         while not exhausted and len(waiting) < window:
             message = next(upcoming, None)
@@ -109,6 +120,7 @@ def collect(
         arrived = _pull(grid, waiting)
         _ask_again(grid, waiting, retries)
         if not arrived:
+            watch.look(waiting)
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         else:
@@ -120,6 +132,30 @@ def collect(
                 asked.problem = f"no reply within {deadline:g} s{lost}"
         while waiting and (waiting[0].reply is not None or waiting[0].problem):
             yield waiting.popleft()
+
+
+@dataclass
+class _Watch:
+    """Tells which of the nodes that are waited for come and go."""
+
+    grid: Grid
+    notice: Callable[[int, bool], None] | None
+    gone: set[int] = field(default_factory=set)
+    looked: float = field(default_factory=lambda: time.monotonic())
+
+    def look(self, waiting: Iterable[Asked]) -> None:
+        if self.notice is None or time.monotonic() - self.looked < _LOOK_EVERY:
+            return
+        self.looked = time.monotonic()
+        there = set(self.grid.get_node_ids())
+        for asked in waiting:
+            node = asked.node_id
+            if asked.reply is None and node not in there and node not in self.gone:
+                self.gone.add(node)
+                self.notice(node, False)
+        for node in self.gone & there:
+            self.gone.remove(node)
+            self.notice(node, True)
 
 
 def _push(grid: Grid, message: Message) -> Asked:
@@ -186,6 +222,7 @@ def _pull(grid: Grid, waiting: deque[Asked]) -> bool:
             asked.problem = f"answered by another node ({reply.metadata.src_node_id})"
         else:
             asked.reply = reply
-        if asked.reply is not None or asked.problem:
+        # One that was sent again is still to be weighed.
+        if not asked.again and (asked.reply is not None or asked.problem):
             asked.message = None
     return arrived

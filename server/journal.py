@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,7 @@ _TOKEN_BYTES = 16
 # What may differ when a run goes on: it changes no number.
 _FREE = {*UNTOLD, "deadline", "window", "retries", "registry"}
 _GROUPS = ("arrays", "memory")
+_EACH_SUM = "a ledger needs every site's sums of every round"
 
 
 class Journal:
@@ -65,7 +66,18 @@ class Journal:
     ) -> None:
         self.events.__exit__(kind, error, trace)
 
-    def saved(self, sites: Mapping[int, SiteInfo], traffic: Traffic) -> State | None:
+    def both(self, report: Callable[[str], None]) -> Callable[[str], None]:
+        """Make lines for the operator events, too."""
+
+        def told(line: str) -> None:
+            report(line)
+            self.events.emit("note", text=line)
+
+        return told
+
+    def saved(
+        self, sites: Mapping[int, SiteInfo], traffic: Traffic, *, each_sum: bool = False
+    ) -> State | None:
         """Give the state to go on from.
 
         Parameters
@@ -75,6 +87,8 @@ class Journal:
             mix with theirs: then there is no such state.
         traffic : Traffic
             Set to what went over the wire before.
+        each_sum : bool
+            Whether the run needs every site's own sums of every round, which no state holds.
 
         Returns
         -------
@@ -85,8 +99,10 @@ class Journal:
         found = self._found
         if found is None:
             return None
-        if found.facts["sites"] != _told(sites):
-            self.events.emit("begin_again", reason="the sites are not those of the checkpoint")
+        changed = found.facts["sites"] != _told(sites)
+        if changed or each_sum:
+            reason = "the sites are not those of the checkpoint" if changed else _EACH_SUM
+            self.events.emit("begin_again", reason=reason)
             return None
         before = found.facts["traffic"]
         traffic.rounds, traffic.stages = before["rounds"], dict(before["stages"])
@@ -116,6 +132,10 @@ class Journal:
             bytes_up=traffic.bytes_up,
             bytes_down=traffic.bytes_down,
         )
+
+    def lose(self, stage: str, left_out: Mapping[str, str], traffic: Traffic) -> None:
+        """Tell which sites a round has left out, and why."""
+        self.events.emit("left_out", round=traffic.rounds, kind=stage, sites=dict(left_out))
 
 
 def identity_of(settings: RunSettings) -> str:

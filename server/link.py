@@ -77,6 +77,8 @@ class Link:
         What went over the wire so far.
     left_out : dict of str to str
         Sites that were refused or lost, with the reasons.
+    names : dict of int to str
+        Names of the sites that have joined, by node.
     """
 
     grid: Grid
@@ -84,6 +86,7 @@ class Link:
     report: Callable[[str], None]
     traffic: Traffic = field(default_factory=Traffic)
     left_out: dict[str, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     def join(
         self,
@@ -130,6 +133,7 @@ class Link:
             except ContributionError as error:
                 refused[f"node {asked.node_id}"] = one_line(error)
         joined = dict(sorted(joined.items(), key=lambda item: item[1].site))
+        self.names.update((node, info.site) for node, info in joined.items())
         refuse_doubles(joined)
         gone = {node for node, info in joined.items() if info.site in without}
         for node in gone:
@@ -160,9 +164,13 @@ class Link:
             window=policy.window,
             deadline=policy.deadline,
             retries=policy.retries,
+            notice=self._notice,
         ):
             if asked.again:
-                self.report(f"node {asked.node_id} was lost and asked {asked.again} times again")
+                self.report(f"{self._name(asked.node_id)}: was lost, and asked again")
+                if asked.message is not None:
+                    bytes_again = wire.count_bytes(asked.message.content)
+                    self.traffic.bytes_down += asked.again * bytes_again
             if asked.reply is not None and asked.reply.has_content():
                 try:
                     self.traffic.bytes_up += wire.count_bytes(asked.reply.content)
@@ -176,6 +184,12 @@ class Link:
         self.traffic.bytes_down += wire.count_bytes(content)
         ttl = self.policy.deadline + 60.0
         return Message(content, node, kind, group_id=str(self.traffic.rounds + 1), ttl=ttl)
+
+    def _name(self, node: int) -> str:
+        return self.names.get(node, f"node {node}")
+
+    def _notice(self, node: int, there: bool) -> None:
+        self.report(f"{self._name(node)}: {'is back' if there else 'went offline'}")
 
     def _wait_for_nodes(self, expected: int) -> list[int]:
         end = time.monotonic() + self.policy.deadline

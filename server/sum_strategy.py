@@ -78,11 +78,8 @@ class SumStrategy(Link):
             If the sums make no model.
         """
         asked = len(sites)
-        first = state = learner.start()
-        found = None if journal is None else journal.saved(sites, self.traffic)
-        if found is not None and keep is None:
-            state = found
-            self.report(f"going on after round {self.traffic.rounds}")
+        first = learner.start()
+        state = self._found(journal, sites, each_sum=keep is not None) or first
         while not state.done:
             stage = state.stage
             question = _Question(
@@ -99,9 +96,12 @@ class SumStrategy(Link):
                 if keep is not None:
                     keep(sites[node].site, stage, sums)
                 answered[node] = sites[node]
-            lost, sites = len(sites) - len(answered), answered
+            lost = [info.site for node, info in sites.items() if node not in answered]
+            sites = answered
             self.traffic.rounds += 1
             self.traffic.stages[stage] = self.traffic.stages.get(stage, 0) + 1
+            if lost and journal is not None:
+                journal.lose(stage, {site: self.left_out[site] for site in lost}, self.traffic)
             if lost and state.stage != first.stage:
                 self.report("starting again without them: sums of different sites do not mix")
                 state = first
@@ -145,6 +145,17 @@ class SumStrategy(Link):
         question = _Question(wire.EVALUATE, content, spec, check_evaluation, Split.TEST)
         replies = self._sums(question, sites, len(sites))
         return {sites[node].site: sums for node, sums in replies}
+
+    def _found(
+        self, journal: Journal | None, sites: Mapping[int, SiteInfo], *, each_sum: bool
+    ) -> State | None:
+        """Give the state that the rounds go on from, None where they begin."""
+        found = None
+        if journal is not None:
+            found = journal.saved(sites, self.traffic, each_sum=each_sum)
+        if found is not None:
+            self.report(f"going on after round {self.traffic.rounds}")
+        return found
 
     def _sums(
         self, question: _Question, sites: Mapping[int, SiteInfo], asked: int

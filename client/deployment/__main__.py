@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from client.deployment.audit import AuditTrail
 from client.deployment.metrics import serve_metrics
 from client.deployment.programs import SECRET
 from client.deployment.settings import SiteFile, read_site_file
-from client.deployment.worker import work
+from client.deployment.worker import Worker
 from common.deployment.log import log_json_lines
 from common.deployment.ports import LOOPBACK
 from common.errors import DermafedError
@@ -32,12 +33,13 @@ def main(folder: Path) -> int:
         # Before the first message, so that an operator sees it when the site starts.
         AuditTrail(folder)
         count = serve_metrics(site.metrics_port, site.site)
-        work(
+        worker = Worker(
             f"{LOOPBACK}:{site.port}",
             read_private(folder / SECRET),
             lambda: _answering(site, folder),
             count,
         )
+        worker.run()
     except DermafedError:
         logging.exception("the worker cannot go on")
         return 1
@@ -57,4 +59,7 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    code = main(Path(sys.argv[1]))
+    logging.shutdown()
+    # At once: Flower's threads that wait for content of a run that has ended would be waited for.
+    os._exit(code)

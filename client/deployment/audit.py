@@ -93,7 +93,8 @@ class AuditTrail:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / AUDIT_FILE
-        _drop_torn_line(self.path)
+        # Whole lines, in bytes; and whether more than these may be in the file.
+        self._size, self._torn = _drop_torn_line(self.path), False
         self._last, self.lines = _FIRST, 0
         self._messages: dict[str, int] = {}
         for entry in read_trail(self.path):
@@ -117,13 +118,19 @@ class AuditTrail:
         # As it is read back: tuples are lists there.
         entry = json.loads(json.dumps(entry))
         entry["hash"] = _hash(entry)
+        line = _written(entry) + b"\n"
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            if self._torn and self.path.exists():
+                # A full disk may have taken a part: behind it, a whole line would be none.
+                os.truncate(self.path, self._size)
+            self._torn = True
+            with self.path.open("ab") as file:
+                file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise AuditError(f"{self.path}: {error.strerror}; nothing is answered") from error
+        self._size, self._torn = self._size + len(line), False
         self._last, self.lines = entry["hash"], self.lines + 1
         self._count(entry)
 
@@ -144,6 +151,8 @@ class AuditTrail:
 def read_trail(path: Path) -> Iterator[dict[str, Any]]:
     """Read a trail, checking the chain line by line; a missing file is an empty trail.
 
+    What follows the last line's end is no line: its writing goes on now, or was cut short.
+
     Raises
     ------
     AuditError
@@ -151,16 +160,17 @@ def read_trail(path: Path) -> Iterator[dict[str, Any]]:
     """
     before = _FIRST
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise AuditError(f"{path}: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise AuditError(f"{path}: {error.strerror}") from error
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
             entry = json.loads(line)
             right = entry["line"] == number and entry["before"] == before
-            right = right and entry["hash"] == _hash(entry)
+            # The very bytes, too: where a name stands twice, a person may believe the first.
+            right = right and entry["hash"] == _hash(entry) and line == _written(entry)
             counted = isinstance(entry["run"], str) and isinstance(entry["refused"], str)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AuditError(f"{path}: line {number} is no line of an audit trail") from error
         if not right or not counted:
             raise AuditError(
@@ -170,16 +180,19 @@ def read_trail(path: Path) -> Iterator[dict[str, Any]]:
         yield entry
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Take off a line whose writing was cut short: its answer did not leave."""
+def _drop_torn_line(path: Path) -> int:
+    """Take off a line whose writing was cut short: its answer did not leave; give what is left."""
     try:
         with path.open("rb+") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
+            return file.truncate(file.read().rfind(b"\n") + 1)
     except FileNotFoundError:
-        return
+        return 0
     except OSError as error:
         raise AuditError(f"{path}: {error.strerror}; nothing is answered") from error
+
+
+def _written(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry).encode()
 
 
 def _hash(entry: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from client.deployment.programs import KEY, SECRET
 from client.deployment.settings import SiteFile
 from common.backbones import get_backbone
 from common.cohort import load_cohort
-from common.errors import DermafedError
+from common.errors import DeploymentError, DermafedError, TrustError
 from common.feature_cache import default_cache
 from common.trust import check_certificate
 from common.trust.files import read_private
@@ -69,9 +69,8 @@ def check_site(folder: Path, site: SiteFile) -> Iterator[Finding]:
     if site.membership is None:
         yield Finding("coordinator", right=True, text="none yet: not joined")
         return
-    host, _, port = site.membership.address.rpartition(":")
-    authority = site.membership.authority
-    yield _finding("coordinator", lambda: _coordinator(host.strip("[]"), int(port), authority))
+    address, authority = site.membership.address, site.membership.authority
+    yield _finding("coordinator", lambda: _coordinator(address, authority))
 
 
 def _finding(what: str, check: Callable[[], str]) -> Finding:
@@ -102,7 +101,10 @@ def _cohort(site: SiteFile) -> str:
 
 
 def _backbone(name: str) -> str:
-    return f"weights are there ({get_backbone(name).fingerprint[:12]})"
+    backbone = get_backbone(name)
+    # Reads the weights and compares their hash; a fingerprint alone is of what they should be.
+    backbone.load_network()
+    return f"weights are there, and the published ones (fingerprint {backbone.fingerprint[:12]})"
 
 
 def _disk(site: SiteFile) -> str:
@@ -116,22 +118,53 @@ def _disk(site: SiteFile) -> str:
     return f"{free / 1e9:.0f} GB free for features"
 
 
-def _coordinator(host: str, port: int, authority: str) -> str:
+def _coordinator(address: str, authority: str) -> str:
     """Connect as the SuperNode will, and compare clocks."""
+    try:
+        days, head = _greet(address, authority)
+    except ssl.SSLCertVerificationError as error:
+        raise TrustError(
+            f"certificate of {address}: {error.verify_message}; ask the coordinator"
+        ) from error
+    # A host's name that no resolver takes is a UnicodeError.
+    except (OSError, UnicodeError) as error:
+        raise DeploymentError(
+            f"{address}: {error}; does the coordinator run, and may this machine connect to it?"
+        ) from error
+    right, time = f"certificate is right, {days} days left", _date(head)
+    if time is None:
+        return f"{right}; the clock could not be compared"
+    off = abs((time - datetime.now(UTC)).total_seconds())
+    # A date has whole seconds.
+    if off > _CLOCK_SECONDS + 1:
+        raise DeploymentError(f"the clocks differ by {off:.0f} s; set this machine's by NTP")
+    return f"{right}; clocks agree within {max(off, 1):.0f} s"
+
+
+def _greet(address: str, authority: str) -> tuple[int, str]:
+    """Give the days that the certificate is still valid, and the head of an answer."""
+    name, _, port = address.rpartition(":")
+    host = name.strip("[]")
+    if not authority.isascii():
+        raise TrustError("authority: no certificate; run dermafed site join INVITATION again")
     context = ssl.create_default_context(cadata=authority)
     with (
-        socket.create_connection((host, port), _TIMEOUT) as plain,
+        socket.create_connection((host, int(port)), _TIMEOUT) as plain,
         context.wrap_socket(plain, server_hostname=host) as secure,
     ):
         certificate = secure.getpeercert(binary_form=True) or b""
         days = check_certificate(certificate, authority.encode(), host)
-        secure.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        head = secure.recv(4096).decode("latin-1")
-    dates = [line[5:].strip() for line in head.splitlines() if line.lower().startswith("date:")]
-    if not dates:
-        return f"certificate is right, {days} days left; the clock could not be compared"
-    off = abs((parsedate_to_datetime(dates[0]) - datetime.now(UTC)).total_seconds())
-    # A date has whole seconds.
-    if off > _CLOCK_SECONDS + 1:
-        raise OSError(f"the clocks differ by {off:.0f} s; set this machine's by NTP")
-    return f"certificate is right, {days} days left; clocks agree within {max(off, 1):.0f} s"
+        secure.sendall(f"HEAD / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        return days, secure.recv(4096).decode("latin-1")
+
+
+def _date(head: str) -> datetime | None:
+    """Read the time of an answer; none where it tells none, or in no known way."""
+    for line in head.splitlines():
+        if line.lower().startswith("date:"):
+            try:
+                time = parsedate_to_datetime(line[5:].strip())
+            except ValueError:
+                return None
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return None

@@ -32,7 +32,7 @@ class Statistic:
     dtype : str
         NumPy's name.
     bytes : int
-        Its size in a message, before transport encoding.
+        Its values' size; in a message, NumPy's header of 128 bytes comes before them.
     minimum_count : int
         Fewest images that it is over.
     """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from client.deployment.programs import AUTHORITY, PUBLIC_KEY
 from client.deployment.settings import Membership, SiteFile, write_site_file
 from common.deployment.invitation import read_invitation
@@ -34,13 +36,16 @@ def accept(folder: Path, site: SiteFile, invitation: Path) -> SiteFile:
     Raises
     ------
     TrustError
-        If it is for another site or key, or the coordinator's code is not the site's.
+        If it is for another site or key, the coordinator's code is not the site's, or it names
+        no coordinator.
     """
     found = read_invitation(invitation)
     if found.site != site.site:
-        raise TrustError(f"{invitation}: is for site {found.site}, this is {site.site}")
-    own = read_public_key((folder / PUBLIC_KEY).read_bytes())
-    if read_public_key(found.key.encode()) != own:
+        raise TrustError(
+            f"{invitation}: is for site {found.site}, this is {site.site}; ask the coordinator "
+            "for this site's"
+        )
+    if read_public_key(found.key.encode()) != _own_key(folder):
         raise TrustError(
             f"{invitation}: is for another key than {folder / PUBLIC_KEY}; send that file again"
         )
@@ -51,20 +56,33 @@ def accept(folder: Path, site: SiteFile, invitation: Path) -> SiteFile:
         )
     if site.membership is not None and site.membership.authority != found.authority:
         raise TrustError(f"{folder}: has joined another federation; run dermafed site leave before")
-    joined = site.model_copy(
-        update={
-            "membership": Membership(
-                address=found.address,
-                authority=found.authority,
-                bundle=found.bundle,
-                code=found.code,
-            )
-        }
-    )
+    try:
+        membership = Membership(
+            address=found.address,
+            authority=found.authority,
+            bundle=found.bundle,
+            code=found.code,
+        )
+    except ValidationError as error:
+        wrong = ", ".join(str(one["loc"][0]) for one in error.errors())
+        raise TrustError(
+            f"{invitation}: {wrong} is wrong; ask the coordinator for it anew"
+        ) from error
+    joined = site.model_copy(update={"membership": membership})
     with whole_file(folder / AUTHORITY) as path:
         path.write_text(found.authority, encoding="utf-8")
     write_site_file(folder, joined)
     return joined
+
+
+def _own_key(folder: Path) -> bytes:
+    path = folder / PUBLIC_KEY
+    try:
+        return read_public_key(path.read_bytes())
+    except OSError as error:
+        raise TrustError(
+            f"{path}: {error.strerror}; put back the file that dermafed site init made"
+        ) from error
 
 
 def forget(folder: Path, site: SiteFile) -> None:

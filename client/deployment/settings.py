@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from common.errors import SettingsError
 from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
 from common.whole_file import whole_file
 
 SITE_FILE = "site.toml"
+# What `client.node` asks of a key.
+_KEY_LENGTH = 16
 
 
 class _Part(BaseModel):
@@ -40,7 +44,7 @@ class Bounds(_Part):
     """
 
     learners: tuple[str, ...] = ()
-    backbones: tuple[str, ...] = ("efficientnet_lite0",)
+    backbones: tuple[str, ...] = Field(("efficientnet_lite0",), min_length=1)
     strategies: tuple[str, ...] = ()
     split_seed: int = Field(1, ge=0)
     minimum_count: int = Field(DEFAULT_MINIMUM, ge=2)
@@ -69,6 +73,13 @@ class Membership(_Part):
     bundle: str = Field(pattern="^[0-9a-f]{64}$")
     code: str = Field(pattern="^[0-9a-f]{64}$")
 
+    @field_validator("address")
+    @classmethod
+    def _port(cls, address: str) -> str:
+        if not 1 <= int(address.rpartition(":")[2]) <= 65535:
+            raise ValueError("its port must be 1 to 65535")
+        return address
+
 
 class SiteFile(_Part):
     """A site.
@@ -78,9 +89,9 @@ class SiteFile(_Part):
     site : str
         Its name in the federation.
     cohort : Path
-        Folder of its images.
+        Folder of its images, absolute: commands and the site's programs run in different folders.
     cache : Path or None
-        Folder of its features; None for the user's own.
+        Folder of its features, absolute; None for the user's own.
     resample_key : str
         What lesions are resampled by; sites that share lesions agree on one.
     port : int
@@ -101,6 +112,20 @@ class SiteFile(_Part):
     metrics_port: int = Field(0, ge=0, le=65535)
     bounds: Bounds = Bounds()
     membership: Membership | None = None
+
+    @field_validator("cohort", "cache")
+    @classmethod
+    def _absolute(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not folder.is_absolute():
+            raise ValueError("give an absolute path")
+        return folder
+
+    @field_validator("resample_key")
+    @classmethod
+    def _long(cls, key: str) -> str:
+        if key and len(key) < _KEY_LENGTH:
+            raise ValueError(f"give {_KEY_LENGTH} characters or more")
+        return key
 
     def node_config(self) -> dict[str, bool | float | int | str]:
         """Give what `client.node` opens the site by."""
@@ -128,11 +153,23 @@ def read_site_file(folder: Path) -> SiteFile:
     path = folder / SITE_FILE
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-        return SiteFile.model_validate(found)
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: missing; make it with dermafed site init") from error
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
+    return check_site_file(found, path)
+
+
+def check_site_file(found: Mapping[str, Any], path: Path) -> SiteFile:
+    """Check what a site file holds, or will hold.
+
+    Raises
+    ------
+    SettingsError
+        Naming the file and each setting that is unknown or out of bounds.
+    """
+    try:
+        return SiteFile.model_validate(found)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()

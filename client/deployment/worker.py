@@ -8,12 +8,12 @@ the bundle's, in this process instead of a new one for each message.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx
 from flwr.app import Message
 from flwr.common.constant import SubStatus
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
@@ -29,12 +29,15 @@ from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
+from common.errors import DermafedError
+
 if TYPE_CHECKING:
     from client.deployment.answering import Answering
 
 _LOG = logging.getLogger(__name__)
 
 _POLL = 0.1
+_MOST_THREADS = 16
 # What learners and features take is given back by ending: the supervisor starts it again.
 _IDLE = 300.0
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
@@ -62,13 +65,11 @@ class Counted:
     refused: bool
 
 
-def work(
-    address: str,
-    secret: bytes,
-    make_answering: Callable[[], Answering],
-    count: Callable[[Counted], None],
-) -> None:
-    """Answer messages until interrupted, or idle after some.
+class Worker:
+    """Answers messages until interrupted, or idle after some.
+
+    Each message has a thread, which fetches it and sends the answer: one whose content never
+    comes, because its run has ended, must not hold up the next. Answers are made one at a time.
 
     Parameters
     ----------
@@ -81,42 +82,81 @@ def work(
     count : callable
         Called after each message.
     """
-    answering: Answering | None = None
-    authenticate = SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=_ACQUIRE)
-    client = _client(address, "SuperExec", authenticate)
-    last = time.monotonic()
-    try:
-        while True:
-            found = client.AcquireTask(
-                AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP.value])
-            )
-            if found.HasField("task") and found.token:
-                answering = answering or make_answering()
-                _answer(address, found.token, answering, count)
-                last = time.monotonic()
-            elif answering is not None and time.monotonic() - last > _IDLE:
-                return
-            else:
-                time.sleep(_POLL)
-    finally:
-        client.close()
 
+    def __init__(
+        self,
+        address: str,
+        secret: bytes,
+        make_answering: Callable[[], Answering],
+        count: Callable[[Counted], None],
+    ) -> None:
+        self._address, self._secret, self._count = address, secret, count
+        self._make_answering = make_answering
+        self._answering: Answering | None = None
+        self._one_at_a_time = threading.Lock()
+        self._last = time.monotonic()
+        self._threads: list[threading.Thread] = []
+        self._failure: DermafedError | None = None
 
-def _answer(
-    address: str, token: str, answering: Answering, count: Callable[[Counted], None]
-) -> None:
-    """Answer one message; what goes wrong on the way is logged, and the SuperNode times it out."""
-    client = _client(address, "flwr-clientapp", RuntimeTokenHttpInterceptor(token))
-    heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
-    heartbeat.start()
-    start = time.monotonic()
-    try:
-        message, context, _, bundle = pull_task_input(client)
-        reply = answering.answer(message, context, bundle.content)
-        push_message(client, reply, context)
-        push_task_output(client, context, SubStatus.COMPLETED, "")
-        counted = _counted(message, reply, time.monotonic() - start)
-        count(counted)
+    def run(self) -> None:
+        """Work.
+
+        Raises
+        ------
+        DermafedError
+            If the site may answer nothing any more, such as when its trail cannot be written.
+        """
+        authenticate = SuperExecAuthHttpInterceptor(
+            master_secret=self._secret, protected_methods=_ACQUIRE
+        )
+        client = _client(self._address, "SuperExec", authenticate)
+        types = [TaskType.CLIENT_APP.value]
+        try:
+            while not self._may_end():
+                if self._failure is not None:
+                    raise self._failure
+                found = client.AcquireTask(AcquireTaskRequest(supported_task_types=types))
+                if found.HasField("task") and found.token:
+                    thread = threading.Thread(target=self._answer, args=(found.token,), daemon=True)
+                    thread.start()
+                    self._threads.append(thread)
+                else:
+                    time.sleep(_POLL)
+        finally:
+            client.close()
+
+    def _may_end(self) -> bool:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if self._answering is None or self._one_at_a_time.locked():
+            return False
+        return time.monotonic() - self._last > _IDLE or len(self._threads) > _MOST_THREADS
+
+    def _answer(self, token: str) -> None:
+        """Answer one message; what goes wrong on the way is logged, and Flower times it out."""
+        client = _client(self._address, "flwr-clientapp", RuntimeTokenHttpInterceptor(token))
+        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
+        heartbeat.start()
+        try:
+            message, context, _, bundle = pull_task_input(client)
+            start = time.monotonic()
+            with self._one_at_a_time:
+                self._answering = self._answering or self._make_answering()
+                reply = self._answering.answer(message, context, bundle.content)
+                self._last = time.monotonic()
+            push_message(client, reply, context)
+            push_task_output(client, context, SubStatus.COMPLETED, "")
+            self._tell(message, _counted(message, reply, time.monotonic() - start))
+        except DermafedError as error:
+            self._failure = error
+        # Whatever Flower raises of its own: the thread ends, and with its heartbeat the message.
+        except Exception:  # noqa: BLE001
+            _LOG.exception("a message was lost between worker and SuperNode")
+        finally:
+            heartbeat.stop()
+            client.close()
+
+    def _tell(self, message: Message, counted: Counted) -> None:
+        self._count(counted)
         about = message.metadata
         _LOG.info(
             "%s in %.2f s, %d bytes",
@@ -129,11 +169,6 @@ def _answer(
                 "kind": about.message_type,
             },
         )
-    except (httpx.HTTPError, RuntimeError) as error:
-        _LOG.error("a message was lost between the worker and its SuperNode: %s", error)
-    finally:
-        heartbeat.stop()
-        client.close()
 
 
 def _counted(message: Message, reply: Message, seconds: float) -> Counted:

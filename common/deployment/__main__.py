@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from common.deployment.supervisor import Supervisor, read_plan
 from common.errors import DermafedError
@@ -17,26 +16,25 @@ from common.errors import DermafedError
 
 def main(folder: Path) -> int:
     """Look after the programs until told to stop."""
-    signal.signal(signal.SIGTERM, _stop)
     try:
-        Supervisor(read_plan(folder), folder, _say).run()
+        supervisor = Supervisor(read_plan(folder), folder, _say)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # Under nohup a terminal's end is nothing to stop for.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda *_: supervisor.stop())
+        supervisor.run()
     except DermafedError as error:
         _say(f"dermafed: {error}")
         return 1
-    except KeyboardInterrupt:
-        _say("stopped")
+    _say("stopped")
     return 0
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    # A second signal must not break off what the first one has begun.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    # Where the terminal has gone nobody reads it, and services must be stopped all the same.
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

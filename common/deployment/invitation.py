@@ -6,12 +6,14 @@ import tomllib
 from pathlib import Path
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from common.errors import TrustError
 from common.whole_file import whole_file
 
 ENDING = ".invitation.toml"
+# In the first line of every private key's PEM.
+PRIVATE = "PRIVATE KEY"
 
 
 class Invitation(BaseModel):
@@ -48,9 +50,17 @@ class Invitation(BaseModel):
 
 
 def write_invitation(path: Path, invitation: Invitation) -> None:
-    """Write an invitation."""
+    """Write an invitation.
+
+    Raises
+    ------
+    TrustError
+        If it would hold a private key.
+    """
+    text = tomli_w.dumps(invitation.model_dump())
+    _refuse_private(text, path)
     with whole_file(path) as partial:
-        partial.write_text(tomli_w.dumps(invitation.model_dump()), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_invitation(path: Path) -> Invitation:
@@ -59,11 +69,19 @@ def read_invitation(path: Path) -> Invitation:
     Raises
     ------
     TrustError
-        If the file is none.
+        If the file is none, or holds a private key.
     """
     try:
-        return Invitation.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        _refuse_private(text, path)
+        return Invitation.model_validate(tomllib.loads(text))
     except OSError as error:
         raise TrustError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+    # Bytes that are no text, numbers too long and brackets too deep are no TOMLDecodeError.
+    except (ValueError, RecursionError) as error:
         raise TrustError(f"{path}: not an invitation; ask the coordinator for it anew") from error
+
+
+def _refuse_private(text: str, path: Path) -> None:
+    if PRIVATE in text.upper():
+        raise TrustError(f"{path}: holds a private key; nobody but its owner may have that")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from common.deployment.service_log import log_path, open_log, read_end
 from common.deployment.supervisor import Service, read_status, write_plan
 from common.errors import DeploymentError
 
@@ -48,9 +49,9 @@ def start_detached(
         If they run already or cannot be started.
     """
     command = _prepare(services, folder)
-    log = folder / "logs" / "supervisor.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
+    log = log_path(folder, "supervisor")
+    with open_log(folder, "supervisor") as out:
+        begin = out.tell()
         process = subprocess.Popen(  # noqa: S603 -- our own program
             command,
             stdin=subprocess.DEVNULL,
@@ -61,13 +62,16 @@ def start_detached(
     end = time.monotonic() + _PATIENCE
     while not read_status(folder).ready:
         if process.poll() is not None:
-            last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
-            reason = " ".join(last).removeprefix("dermafed: ")
+            last = read_end(log, begin).splitlines()[-1:]
+            reason = " ".join(last).removeprefix("dermafed: ") or f"see {log}"
             raise DeploymentError(f"{folder}: could not be started: {reason}")
         if time.monotonic() > end:
             process.terminate()
+            process.wait()
             raise DeploymentError(f"{folder}: not ready after {_PATIENCE:g} s; see {log}")
         time.sleep(_POLL)
+    # It is left to itself; Popen would warn of that.
+    process.returncode = 0
     report(f"{folder}: runs, as process {process.pid}; logs are in {log.parent}")
 
 

@@ -7,20 +7,27 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
 
 import psutil
 
+from common.deployment.family import (
+    GRACE,
+    mark,
+    marked,
+    stop_family,
+    stop_orphans,
+    stop_processes,
+)
+from common.deployment.lock import alone
 from common.deployment.ports import listens
+from common.deployment.service_log import log_path, open_log, read_end
 from common.errors import DeploymentError
 from common.whole_file import whole_file
 
 PLAN, STATE = "services.plan.json", "services.json"
-_POLL, _GRACE = 0.2, 15.0
-_TAIL = 4000
+_POLL = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE, _CALM = 1.0, 60.0, 60.0
 
 
@@ -54,6 +61,7 @@ class Service:
 class _Running:
     service: Service
     process: psutil.Popen
+    log_begin: int
     since: float
     pause: float = _FIRST_PAUSE
     restart_at: float | None = None
@@ -100,9 +108,17 @@ class Supervisor:
         self._folder = folder
         self._report = report
         self._running: list[_Running] = []
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Have `run` stop every service and return; for handlers of signals.
+
+        An exception out of a handler would lose a service that is being started.
+        """
+        self._stopping = True
 
     def run(self, *, patience: float = 60.0) -> None:
-        """Run until interrupted, then stop every service.
+        """Run until told to stop, then stop every service.
 
         Parameters
         ----------
@@ -114,32 +130,41 @@ class Supervisor:
         DeploymentError
             If another supervisor runs here, or a service does not become ready.
         """
-        left = stop_leftovers(self._folder)
-        if left:
-            self._report(f"stopped what an earlier start had left: {', '.join(left)}")
-        try:
-            for service in self._services:
-                self._start(service)
-                self._wait(service, patience)
-            self._write(ready=True)
-            self._report("ready")
-            while True:
-                self._look_after()
-                time.sleep(_POLL)
-        finally:
-            self._stop()
+        with alone(self._folder):
+            left = stop_leftovers(self._folder)
+            if left:
+                self._report(f"stopped what an earlier start had left: {', '.join(left)}")
+            try:
+                self._write(ready=False)
+                if self._start_all(patience):
+                    self._write(ready=True)
+                    self._report("ready")
+                while not self._stopping:
+                    self._look_after()
+                    time.sleep(_POLL)
+            finally:
+                self._stop_all()
 
-    def _start(self, service: Service) -> None:
-        process = self._open(service)
-        self._running.append(_Running(service, process, time.monotonic()))
-        self._write(ready=False)
+    def _start_all(self, patience: float) -> bool:
+        for service in self._services:
+            if service.port and listens(service.port):
+                taken = f"{service.name}: port {service.port} is taken by another program"
+                raise DeploymentError(f"{taken}; stop that, or choose another port")
+            process, log_begin = self._open(service)
+            self._running.append(_Running(service, process, log_begin, time.monotonic()))
+            self._write(ready=False)
+            self._wait(self._running[-1], patience)
+            if self._stopping:
+                return False
+        return True
 
-    def _open(self, service: Service) -> psutil.Popen:
-        with _log(self._folder, service.name) as log:
+    def _open(self, service: Service) -> tuple[psutil.Popen, int]:
+        with open_log(self._folder, service.name) as log:
+            begin = log.tell()
             try:
                 # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which
                 # stops services in order.
-                return psutil.Popen(
+                process = psutil.Popen(
                     service.command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -150,16 +175,18 @@ class Supervisor:
                 )
             except OSError as error:
                 raise DeploymentError(f"{service.name}: {error.strerror}") from error
+            return process, begin
 
-    def _wait(self, service: Service, patience: float) -> None:
-        end = time.monotonic() + patience
-        running = self._running[-1]
-        while service.port and not listens(service.port):
-            log = _log_path(self._folder, service.name)
+    def _wait(self, running: _Running, patience: float) -> None:
+        service, end = running.service, time.monotonic() + patience
+        log = log_path(self._folder, service.name)
+        while service.port and not self._stopping:
             if running.process.poll() is not None:
                 raise DeploymentError(
-                    f"{service.name}: ended at once{self._why(service)}; {log} tells more"
+                    f"{service.name}: ended at once{self._why(running)}; {log} tells more"
                 )
+            if listens(service.port):
+                return
             if time.monotonic() > end:
                 raise DeploymentError(
                     f"{service.name}: not ready after {patience:g} s; {log} tells more"
@@ -175,51 +202,36 @@ class Supervisor:
                 # Who ends of its own will, to give memory back, is not waited for.
                 own_will = one.process.returncode == 0 and calm
                 one.restart_at = now + (0.0 if own_will else one.pause)
-                self._report(f"{one.service.name} ended{self._why(one.service)}; starting it again")
+                self._report(f"{one.service.name} ended{self._why(one)}; starting it again")
+                # They may hold its port.
+                stop_orphans(one.process.pid)
             elif one.restart_at is not None and now >= one.restart_at:
-                one.process, one.since, one.restart_at = self._open(one.service), now, None
+                one.process, one.log_begin = self._open(one.service)
+                one.since, one.restart_at = now, None
                 self._write(ready=True)
                 self._report(f"{one.service.name} runs again")
 
-    def _why(self, service: Service) -> str:
-        log = _log_path(self._folder, service.name).read_bytes()[-_TAIL:]
-        text = log.decode(errors="replace")
-        found = [meaning for sign, meaning in service.meanings.items() if sign in text]
+    def _why(self, one: _Running) -> str:
+        text = read_end(log_path(self._folder, one.service.name), one.log_begin)
+        found = [meaning for sign, meaning in one.service.meanings.items() if sign in text]
         return f" ({'; '.join(found)})" if found else ""
 
     def _write(self, *, ready: bool) -> None:
-        me = psutil.Process()
         state = {
-            "supervisor": {"pid": me.pid, "created": me.create_time()},
+            "supervisor": mark(psutil.Process()),
             "ready": ready,
-            "services": {
-                one.service.name: {"pid": one.process.pid, "created": _created(one.process)}
-                for one in self._running
-            },
+            "services": {one.service.name: mark(one.process) for one in self._running},
         }
         with whole_file(self._folder / STATE) as path:
             path.write_text(json.dumps(state, indent=1), encoding="utf-8")
 
-    def _stop(self) -> None:
+    def _stop_all(self) -> None:
         # Last started, first stopped: what talks to another goes before it.
         for one in reversed(self._running):
-            if one.process.poll() is None:
+            # Of one that waits for its restart nothing is left.
+            if one.restart_at is None:
                 stop_family(one.process)
         (self._folder / STATE).unlink(missing_ok=True)
-
-
-def stop_family(process: psutil.Process) -> None:
-    """Stop a process and all that it has started: first asked to, then made to."""
-    family = [process]
-    with suppress(psutil.NoSuchProcess):
-        family += process.children(recursive=True)
-    with suppress(psutil.NoSuchProcess):
-        process.terminate()
-    _, alive = psutil.wait_procs(family, _GRACE)
-    for one in alive:
-        with suppress(psutil.NoSuchProcess):
-            one.kill()
-    psutil.wait_procs(alive, _GRACE)
 
 
 @dataclass(frozen=True)
@@ -231,7 +243,7 @@ class Status:
     supervisor : psutil.Process or None
         Who looks after the services.
     ready : bool
-        Whether all were started.
+        Whether all were started, and are looked after.
     services : dict of str to psutil.Process or None
         By name; None for one that does not run.
     """
@@ -247,8 +259,10 @@ def read_status(folder: Path) -> Status:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return Status(None, ready=False, services={})
-    services = {name: _alive(**one) for name, one in state["services"].items()}
-    return Status(_alive(**state["supervisor"]), bool(state["ready"]), services)
+    services = {name: marked(one) for name, one in state["services"].items()}
+    supervisor = marked(state["supervisor"])
+    # A supervisor that was killed leaves word of being ready.
+    return Status(supervisor, supervisor is not None and bool(state["ready"]), services)
 
 
 def stop_leftovers(folder: Path) -> list[str]:
@@ -275,11 +289,7 @@ def stop_all(folder: Path) -> list[str]:
     stopped = []
     if status.supervisor is not None:
         stopped.append("supervisor")
-        with suppress(psutil.NoSuchProcess):
-            status.supervisor.terminate()
-        _, alive = psutil.wait_procs([status.supervisor], _GRACE * (1 + len(status.services)))
-        for one in alive:
-            one.kill()
+        stop_processes([status.supervisor], patience=2 * GRACE * (1 + len(status.services)))
     for name, process in reversed(status.services.items()):
         if process is not None:
             stopped.append(name)
@@ -287,30 +297,3 @@ def stop_all(folder: Path) -> list[str]:
                 stop_family(process)
     (folder / STATE).unlink(missing_ok=True)
     return stopped
-
-
-def _alive(pid: int, created: float) -> psutil.Process | None:
-    """Give the process of this number, unless the number has gone to another since."""
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - created) < 1.0
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.NoSuchProcess:
-        return None
-
-
-def _created(process: psutil.Process) -> float:
-    try:
-        return process.create_time()
-    except psutil.NoSuchProcess:
-        return 0.0
-
-
-def _log_path(folder: Path, name: str) -> Path:
-    return folder / "logs" / f"{name}.log"
-
-
-def _log(folder: Path, name: str) -> IO[bytes]:
-    path = _log_path(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("ab")

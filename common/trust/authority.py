@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -23,7 +23,8 @@ from common.errors import TrustError
 AUTHORITY_DAYS, SERVER_DAYS = 3650, 398
 # A site's clock may be behind.
 _BEFORE = timedelta(hours=1)
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST, _LONGEST_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*"), 253
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,11 @@ def check_certificate(
         pem = certificate.lstrip().startswith(b"-----")
         load = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
         server, root = load(certificate), x509.load_pem_x509_certificate(authority)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise TrustError("certificate: cannot be read; ask the coordinator for it anew") from error
     try:
         server.verify_directly_issued_by(root)
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError) as error:
         raise TrustError(f"certificate of {host}: not signed by this federation") from error
     for what, one in (("certificate", server), ("certificate authority", root)):
         if not one.not_valid_before_utc <= now <= one.not_valid_after_utc:
@@ -181,9 +182,10 @@ def _alternative(host: str) -> x509.GeneralName:
     except ValueError:
         pass
     # Of names, only those that cannot be mistaken for a pattern or another's syntax.
-    if not _HOST.fullmatch(host):
+    name = host.lower()
+    if len(host) > _LONGEST_HOST or not host.isascii() or not _HOST.fullmatch(name):
         raise TrustError(f"{host!r}: neither an address nor the name of a host")
-    return x509.DNSName(host)
+    return x509.DNSName(name)
 
 
 def _builder(

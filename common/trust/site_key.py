@@ -47,11 +47,12 @@ def read_public_key(line: bytes) -> bytes:
     TrustError
         If it is a private key, or none on the curve P-384.
     """
-    if b"PRIVATE" in line:
+    if b"PRIVATE KEY" in line:
         raise TrustError("this is a private key; it stays at the site, send the .pub file")
     try:
         key = serialization.load_ssh_public_key(line.strip())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    # A compressed point is what the last one is for.
+    except (ValueError, UnsupportedAlgorithm, NotImplementedError) as error:
         raise TrustError("not a public key as dermafed site init makes one") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp384r1":
         raise TrustError("the key is not on the curve P-384; make one with dermafed site init")

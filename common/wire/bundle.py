@@ -7,6 +7,8 @@ coordinator that sends anything else is refused before a byte of it is unpacked.
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -38,13 +40,19 @@ def bundle_hash(bundle: bytes | None = None) -> str:
     return hashlib.sha256(make_bundle() if bundle is None else bundle).hexdigest()
 
 
-def code_hash() -> str:
-    """Give a hash of the bundle's files, which is the same wherever the code is.
+def code_hash(files: Mapping[str, bytes] | None = None) -> str:
+    """Give a hash of a bundle's files, which is the same wherever the code is.
 
     The bundle's own bytes also depend on the library that compresses them.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes, or None
+        By their path within it; None for this installation's.
     """
     digest = hashlib.sha256()
-    for name, content in sorted(bundle_files().items()):
+    found = bundle_files() if files is None else files
+    for name, content in sorted(found.items()):
         digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
     return digest.hexdigest()
 
@@ -60,11 +68,28 @@ def bundle_files() -> dict[str, bytes]:
 
 
 def write_bundle_folder(folder: Path) -> None:
-    """Write the bundle's files, as ``flwr run`` takes them."""
+    """Write the bundle's files, as ``flwr run`` takes them, in the place of what is there."""
+    shutil.rmtree(folder, ignore_errors=True)
     for name, content in bundle_files().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def folder_hashes(folder: Path) -> tuple[str, str]:
+    """Give the hashes of what ``flwr run`` would send of a folder that was written here.
+
+    Returns
+    -------
+    bundle, code : str
+        As `bundle_hash` and `code_hash`.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    return bundle_hash(build_fab_from_files(files)[0]), code_hash(files)
 
 
 def _folder(package: str) -> Path:

@@ -50,9 +50,10 @@ def flwr(folder: Path, *arguments: str) -> dict[str, Any]:
             f"flwr {arguments[0]}: no answer in {_LIMIT:g} s; is the coordinator running?"
         ) from error
     try:
-        found: dict[str, Any] = json.loads(done.stdout)
+        answer = json.loads(done.stdout)
     except json.JSONDecodeError:
-        found = {}
+        answer = None
+    found: dict[str, Any] = answer if isinstance(answer, dict) else {}
     if done.returncode or not found.get("success", False):
         said = found.get("error-message") or done.stderr or done.stdout
         line = " ".join(str(said).split())[-500:]

@@ -37,13 +37,12 @@ def follow(
     DeploymentError
         If it failed, or its SuperLink does not come back.
     """
-    told, asked, silent = len(progress_of(run).events), 0.0, 0.0
-    number = run.flower_runs[-1]
+    *earlier, number = run.flower_runs
+    # What a run told before it was resumed, its operator has seen.
+    told = len(progress_of(run).events) if earlier else 0
+    asked = silent = 0.0
     while True:
-        progress = progress_of(run)
-        for event in progress.events[told:]:
-            report(_line(event))
-        told = max(told, len(progress.events))
+        seen: RunSeen | None = None
         now = time.monotonic()
         if now - asked >= _ASK_EVERY:
             asked = now
@@ -55,10 +54,14 @@ def follow(
                 silent = silent or now
                 if now - silent > _PATIENCE:
                     raise
-                seen = None
-            if seen is not None and seen.state == "finished":
-                _end(run, seen, report)
-                return
+        # After the asking: what a run tells last is told of one that has finished, too.
+        events = progress_of(run).events
+        for event in events[told:]:
+            report(_line(event))
+        told = max(told, len(events))
+        if seen is not None and seen.state == "finished":
+            _end(run, seen, report)
+            return
         time.sleep(_EVERY)
 
 
@@ -74,9 +77,18 @@ def _end(run: Submitted, seen: RunSeen, report: Callable[[str], None]) -> None:
 
 
 def _line(event: dict[str, Any]) -> str:
+    kind = str(event["event"])
+    if kind == "note":
+        return str(event["text"])
+    # A round of sums; of one of fine-tuning, all is told.
+    if kind == "round" and "stage" in event:
+        sites, up = len(event.get("sites", ())), event.get("bytes_up", 0) / 1e6
+        return (
+            f"round {event['round']}: {event['stage']}, {sites} sites, {up:.2f} MB from them so far"
+        )
     facts = ", ".join(
         f"{name} {value}"
         for name, value in event.items()
         if name not in _OWN and not isinstance(value, dict)
     )
-    return f"{event['event']}: {facts}" if facts else str(event["event"])
+    return f"{kind}: {facts}" if facts else kind

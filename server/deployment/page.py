@@ -11,10 +11,10 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from common.errors import DeploymentError
+from common.errors import DermafedError
 from server.deployment.metrics import federation_metrics
 from server.deployment.overview import Overview
 
@@ -46,11 +46,14 @@ def make_page(look: Callable[[], Overview]) -> Starlette:
     def state(_request: Request) -> Response:
         try:
             return JSONResponse(told(look()), headers=_HEADERS)
-        except DeploymentError as error:
+        except DermafedError as error:
             return JSONResponse({"problem": str(error)}, status_code=503, headers=_HEADERS)
 
     def metrics(_request: Request) -> Response:
-        return Response(federation_metrics(look), media_type="text/plain; version=0.0.4")
+        try:
+            return Response(federation_metrics(look), media_type="text/plain; version=0.0.4")
+        except DermafedError as error:
+            return PlainTextResponse(f"{error}\n", status_code=503)
 
     return Starlette(
         routes=[

@@ -19,6 +19,7 @@ AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority.key"
 CERTIFICATE, CERTIFICATE_KEY = "server.pem", "server.key"
 SECRET, DATABASE, BUNDLE, HOME = "superexec.secret", "superlink.db", "bundle", "flower"
 
+_ON_LOOPBACK = (LOOPBACK, "0.0.0.0")  # noqa: S104 -- where sites may come in
 _TAKEN = "its port is taken; choose another in coordinator.toml"
 _MEANINGS = {"Address already in use": _TAKEN, "Errno 98": _TAKEN}
 
@@ -70,7 +71,8 @@ def coordinator_services(folder: Path, settings: CoordinatorFile) -> tuple[Servi
                 "proxy",
                 (nginx, "-p", str(folder), "-e", "stderr", "-c", str(configuration)),
                 environment,
-                port=settings.port,
+                # The supervisor looks on loopback; nothing waits for what is started last.
+                port=settings.port if settings.listen in _ON_LOOPBACK else 0,
                 meanings=_MEANINGS,
             )
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,13 +86,12 @@ def submit(folder: Path, name: str, settings: RunSettings) -> Submitted:
     Raises
     ------
     DeploymentError
-        If the name is none, or Flower refuses it.
+        If the name is none or another run's, or Flower refuses it.
     """
-    before = _read(folder / RUNS / f"{name}{_RECORD}") if _exists(folder, name) else None
     record = write_settings(folder, name, settings)
     found = flwr(folder, *_arguments(folder, name))
-    earlier = () if before is None else before.flower_runs
-    record = record.model_copy(update={"flower_runs": (*earlier, str(found["run-id"]))})
+    numbers = (*record.flower_runs, str(found["run-id"]))
+    record = record.model_copy(update={"flower_runs": numbers})
     _write(folder, record)
     return record
 
@@ -103,7 +102,7 @@ def write_settings(folder: Path, name: str, settings: RunSettings) -> Submitted:
     Raises
     ------
     DeploymentError
-        If the name is none.
+        If the name is none, or that of a run with other settings, which could not go on then.
     """
     try:
         record = Submitted(name=name, settings=settings.run_config())
@@ -111,6 +110,14 @@ def write_settings(folder: Path, name: str, settings: RunSettings) -> Submitted:
         raise DeploymentError(
             f"run {name!r}: give a name of letters, digits, dots, dashes and underscores"
         ) from error
+    if _exists(folder, name):
+        before = read_run(folder, name)
+        if before.run_settings != settings:
+            raise DeploymentError(
+                f"run {name}: there is one with other settings; choose another name, or go on "
+                f"with it: dermafed coordinator run --resume {name}"
+            )
+        record = record.model_copy(update={"flower_runs": before.flower_runs})
     (folder / RUNS).mkdir(exist_ok=True)
     with whole_file(folder / RUNS / f"{name}{_CONFIG}") as path:
         path.write_text(tomli_w.dumps(settings.run_config()), encoding="utf-8")
@@ -134,7 +141,7 @@ def read_run(folder: Path, name: str) -> Submitted:
 def read_runs(folder: Path) -> Sequence[Submitted]:
     """Read all runs that were submitted, the last one last."""
     paths = (folder / RUNS).glob(f"*{_RECORD}")
-    return [_read(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
+    return [_read(path) for path in sorted(paths, key=_written)]
 
 
 def progress_of(run: Submitted) -> RunProgress:
@@ -150,14 +157,26 @@ def progress_of(run: Submitted) -> RunProgress:
             continue
     rounds = [one for one in events if one["event"] == "round"]
     last = rounds[-1] if rounds else {}
+    up, down = (_bytes_so_far(rounds, name) for name in ("bytes_up", "bytes_down"))
     return RunProgress(
         rounds=int(last.get("round", 0)),
         stage=str(last.get("stage", last.get("depth", ""))),
-        bytes_up=int(last.get("bytes_up", 0)),
-        bytes_down=int(last.get("bytes_down", 0)),
+        bytes_up=up,
+        bytes_down=down,
         finished=finished,
         events=tuple(events),
     )
+
+
+def _bytes_so_far(rounds: Sequence[Mapping[str, Any]], name: str) -> int:
+    """Add up what fine-tuning tells of each round; sums tell what there was so far."""
+    if not rounds or "depth" not in rounds[-1]:
+        return int(rounds[-1].get(name, 0)) if rounds else 0
+    return sum({one["round"]: int(one.get(name, 0)) for one in rounds}.values())
+
+
+def _written(path: Path) -> tuple[int, str]:
+    return path.stat().st_mtime_ns, path.name
 
 
 def _arguments(folder: Path, name: str) -> tuple[str, ...]:

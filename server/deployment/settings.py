@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from common.errors import SettingsError
 from common.whole_file import whole_file
@@ -39,11 +40,17 @@ class CoordinatorFile(BaseModel):
 
     federation: str = Field("dermafed", pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.,-]{0,63}$")
     host: str = Field(pattern=r"^[A-Za-z0-9.:-]+$")
-    listen: str = Field("0.0.0.0", pattern=r"^[0-9A-Fa-f.:\[\]]+$")  # noqa: S104 -- sites are elsewhere
+    listen: str = "0.0.0.0"  # noqa: S104 -- sites are elsewhere
     port: int = Field(8443, ge=1, le=65535)
     flower_port: int = Field(8444, ge=1, le=65535)
     page_port: int = Field(8445, ge=1, le=65535)
     nginx: str = "nginx"
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, listen: str) -> str:
+        # Without the brackets that nginx wants around one of IPv6.
+        return str(ip_address(listen.removeprefix("[").removesuffix("]")))
 
     @property
     def address(self) -> str:

@@ -21,7 +21,7 @@ from common.trust import (
 )
 from common.trust.files import read_private
 from common.versions import package_versions
-from common.wire.bundle import bundle_hash, code_hash, write_bundle_folder
+from common.wire.bundle import folder_hashes, write_bundle_folder
 from server.deployment.flower import flwr
 from server.deployment.programs import (
     AUTHORITY,
@@ -120,12 +120,17 @@ def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) 
     Raises
     ------
     DeploymentError
-        If another site has the name or the key.
+        If another site has the name or the key, or the coordinator has not been started yet.
     TrustError
         If it is no key.
     """
     public = read_public_key(key)
     text = public.decode().strip()
+    if not (folder / BUNDLE).is_dir():
+        raise DeploymentError(f"{folder}: has not been started yet: dermafed coordinator start")
+    # Of the bundle that runs will send, which an installation that is newer than the last start
+    # has not written yet.
+    bundle, code = folder_hashes(folder / BUNDLE)
     members = read_registry(folder / REGISTRY_FILE)
     for member in members:
         if member.site == site and member.key != text:
@@ -148,8 +153,8 @@ def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) 
         key=text,
         address=settings.address,
         authority=(folder / AUTHORITY).read_text(encoding="utf-8"),
-        bundle=bundle_hash(),
-        code=code_hash(),
+        bundle=bundle,
+        code=code,
         version=package_versions()["dermafed"],
     )
 

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from client.commands.site.folder import DEFAULT, SiteFolder
 from client.deployment.audit import AUDIT_FILE, read_trail
+from client.deployment.settings import read_site_file
 from common.console import messages, output, say
 
 
@@ -28,13 +30,17 @@ def audit(
 
       dermafed site audit --last 0 --statistics
     """
-    entries = list(read_trail(folder / AUDIT_FILE))
+    path = folder / AUDIT_FILE
+    if not path.exists():
+        # No trail is right for a site that nobody has asked, and for nothing else.
+        read_site_file(folder)
+    entries = list(read_trail(path))
     table = Table("line", "time", "run", "asked", "round", "learner", "images", "sent", "refused")
     for entry in entries[-last:] if last else entries:
         sent = entry["sent"]
         size = f"{sum(one['bytes'] for one in sent):,} bytes"
         named = "".join(f"\n{one['name']} {one['dtype']} {one['shape']}" for one in sent)
-        table.add_row(
+        cells = (
             str(entry["line"]),
             entry["time"],
             entry["run"],
@@ -45,6 +51,8 @@ def audit(
             size + (named if statistics else ""),
             entry["refused"],
         )
+        # Some are the coordinator's words, which may look like markup.
+        table.add_row(*map(Text, cells))
     if entries:
         output().print(table)
     say(messages(), f"{len(entries)} lines, the chain is whole")

@@ -57,6 +57,7 @@ def check(
     console.print(table)
     say(console, "On joining a run: the site's name, its numbers of images and lesions in each")
     say(console, "part of the split, the class names, and the classes that it withholds.")
+    say(console, "With each statistic: the number of images that it is over.")
     say(console, f"Learners answered: {', '.join(bounds.learners)}")
     say(console, f"Fine-tuning answered: {', '.join(bounds.strategies) or 'none'}")
     if wrong:

@@ -10,7 +10,7 @@ import typer
 
 from client.commands.site.folder import DEFAULT, SiteFolder
 from client.deployment.programs import KEY, PUBLIC_KEY, SECRET
-from client.deployment.settings import SITE_FILE, SiteFile, write_site_file
+from client.deployment.settings import SITE_FILE, check_site_file, write_site_file
 from common.cohort import load_cohort
 from common.console import output, say
 from common.errors import CohortError, SettingsError
@@ -42,14 +42,15 @@ def init(
         raise CohortError(f"site {site}: not in {table.root}; sites: {table.sites}")
     if (folder / SITE_FILE).exists():
         raise SettingsError(f"{folder / SITE_FILE}: exists already; edit it, or choose --folder")
-    made = SiteFile.model_validate(
+    made = check_site_file(
         {
             "site": site,
             "cohort": cohort.absolute(),
             "cache": None if cache is None else cache.absolute(),
             "port": port,
             "bounds": {"learners": tuple(LEARNERS), "minimum_count": minimum_count},
-        }
+        },
+        folder / SITE_FILE,
     )
     private, public = new_site_key(site)
     folder.mkdir(parents=True, exist_ok=True)

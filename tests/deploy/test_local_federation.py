@@ -1,0 +1,193 @@
+"""A coordinator and four sites as real processes, over TLS with keys."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from common.trust import new_site_key
+from tests.deploy.conftest import DERMAFED, SITES, Federation, wait_until
+
+_LEARNER = ("--learner", "logistic", "--set", "pca=8")
+
+
+@pytest.fixture(scope="module")
+def trained(federation: Federation) -> Path:
+    """The folder of a run over all sites."""
+    done = federation.run("all", *_LEARNER)
+    assert done.returncode == 0, done.stderr
+    return federation.result("all")
+
+
+@pytest.fixture(scope="module")
+def simulated(federation: Federation) -> Path:
+    """The same run, simulated on the pooled cohort's folder."""
+    out = federation.folder / "simulated"
+    done = federation.call(
+        *(str(DERMAFED), "simulate", str(federation.cohort), "--out", str(out)),
+        *(*_LEARNER, "--disclosure", "guarded"),
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def _same(one: Path, other: Path) -> bool:
+    a, b = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_the_federation_learns_the_very_coefficients_of_the_simulation(
+    trained: Path, simulated: Path
+) -> None:
+    assert _same(trained, simulated)
+    here, there = (
+        json.loads((folder / "result.json").read_text(encoding="utf-8"))["test"]["sites"]
+        for folder in (trained, simulated)
+    )
+    assert set(here) == set(SITES)
+    for site in SITES:
+        assert here[site]["balanced_accuracy"] == there[site]["balanced_accuracy"]
+
+
+def test_each_site_has_every_answer_in_its_audit_trail(
+    federation: Federation, trained: Path
+) -> None:
+    rounds = json.loads((trained / "result.json").read_text(encoding="utf-8"))["rounds"]
+    for site in SITES:
+        done = federation.call(
+            *(str(DERMAFED), "site", "audit", "--last", "0"),
+            *("--folder", str(federation.site(site))),
+        )
+        assert done.returncode == 0, done.stderr
+        lines = (federation.site(site) / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+        entries = [json.loads(line) for line in lines]
+        first = [entry for entry in entries if entry["run"] == entries[0]["run"]]
+        # Joining, each round of learning, and the evaluation.
+        assert len(first) == 1 + rounds + 1
+        assert not any(entry["refused"] for entry in first)
+
+
+def test_a_worker_that_is_killed_in_mid_run_and_a_superlink_that_is_cost_nothing(
+    federation: Federation, trained: Path
+) -> None:
+    run = federation.start_run("killed", *_LEARNER)
+    wait_until(lambda: "round" in federation.events("killed"))
+    federation.process(federation.site("vidir_modern"), "worker").kill()
+    wait_until(lambda: federation.events("killed").count("round") >= 3)
+    federation.process(federation.coordinator, "superlink").kill()
+    _, said = run.communicate(timeout=300)
+    assert run.returncode == 0, said
+    assert _same(federation.result("killed"), trained)
+
+
+def test_settings_beyond_a_sites_bounds_are_refused_by_category(federation: Federation) -> None:
+    done = federation.run("beyond", *_LEARNER, "--split-seed", "2")
+    assert done.returncode == 1
+    assert "BoundsError" in done.stderr
+    assert "split-seed" not in done.stderr.split("BoundsError", 1)[1].split("It goes on")[0]
+    assert not federation.result("beyond").exists()
+    log = (federation.site(SITES[0]) / "logs" / "worker.log").read_text(encoding="utf-8")
+    assert "split-seed 2: this site allows 1" in log
+
+
+def test_a_tampered_bundle_is_refused_before_it_is_unpacked(federation: Federation) -> None:
+    code = federation.coordinator / "bundle" / "client" / "app.py"
+    before = code.read_text(encoding="utf-8")
+    code.write_text(before + "# One comment more.\n", encoding="utf-8")
+    try:
+        done = federation.run("tampered", *_LEARNER)
+    finally:
+        code.write_text(before, encoding="utf-8")
+    assert done.returncode == 1
+    assert done.stderr.count("BundleError") >= len(SITES)
+    assert not federation.result("tampered").exists()
+    # Flower's own ClientApp would have installed it there.
+    assert not list((federation.site(SITES[0]) / "flower").rglob("app.py"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/control/start-run", "/v1/runtime/acquire-task", "/v1/fleet/../control/list-runs", "/"],
+)
+def test_nothing_but_the_fleet_api_is_reached_from_outside(
+    federation: Federation, path: str
+) -> None:
+    authority = federation.coordinator / "authority.pem"
+    context = ssl.create_default_context(cafile=str(authority))
+    with (
+        socket.create_connection(("127.0.0.1", federation.port), 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
+        secure.sendall(f"{request}Connection: close\r\n\r\n".encode())
+        assert secure.recv(200).split(b" ")[1] == b"403"
+
+
+def test_a_plain_connection_is_refused(federation: Federation) -> None:
+    with socket.create_connection(("127.0.0.1", federation.port), 10) as plain:
+        plain.sendall(b"POST /v1/fleet/pull-messages HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert plain.recv(200).split(b" ")[1] == b"400"
+
+
+@pytest.mark.parametrize("with_key", [True, False], ids=["unknown key", "no key"])
+def test_a_node_that_was_not_invited_is_refused(
+    federation: Federation, tmp_path: Path, with_key: bool
+) -> None:
+    private, _ = new_site_key("stranger")
+    (tmp_path / "key").write_bytes(private)
+    (tmp_path / "key").chmod(0o600)
+    key = ("--auth-supernode-private-key", str(tmp_path / "key")) if with_key else ()
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("flower-supernode")),
+            *("--superlink", f"localhost:{federation.port}"),
+            *("--root-certificates", str(federation.coordinator / "authority.pem")),
+            *("--isolation", "process", "--port", str(federation.port + 7), *key),
+            *("--max-retries", "1", "--max-wait-time", "5"),
+        ],
+        env={**federation.environment, "FLWR_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert "305" in done.stdout + done.stderr
+    listed = federation.call(
+        str(DERMAFED), "coordinator", "sites", "--folder", str(federation.coordinator)
+    )
+    assert listed.returncode == 0, listed.stderr
+
+
+def test_an_idle_site_takes_less_than_300_mb(federation: Federation) -> None:
+    folder = federation.site(SITES[0])
+    federation.process(folder, "worker").terminate()
+
+    def again() -> bool:
+        worker = federation.process(folder, "worker")
+        return worker.is_running() and worker.status() != "zombie"
+
+    wait_until(again)
+    state = json.loads((folder / "services.json").read_text(encoding="utf-8"))
+    pids = [state["supervisor"]["pid"], *(one["pid"] for one in state["services"].values())]
+    import psutil
+
+    assert sum(psutil.Process(pid).memory_info().rss for pid in pids) < 300e6
+
+
+def test_down_leaves_no_process_behind(federation: Federation) -> None:
+    assert len(federation.processes()) > 10
+    done = federation.script("down")
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: not federation.processes(), 30.0)
+    # Up again, from what is on disk, with the same keys.
+    done = federation.script("up")
+    assert done.returncode == 0, done.stderr
