@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from supervised import lives, program, until
 
 from common.deployment.family import Mark, mark, marked, stop_family, stop_processes
 from common.deployment.supervisor import STATE, read_status, stop_all, stop_leftovers
+from tests.common.supervised import lives, program, until
 
 Start = Callable[[str], subprocess.Popen[bytes]]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from supervised import PIDS, House, free_port, lives, service
 
 from common.deployment import start
 from common.deployment.family import Mark, mark
@@ -18,6 +17,7 @@ from common.deployment.ports import listens
 from common.deployment.start import start_detached
 from common.deployment.supervisor import STATE, read_plan, read_status, stop_all, write_plan
 from common.errors import DeploymentError
+from tests.common.supervised import PIDS, House, free_port, lives, service
 
 
 @pytest.fixture

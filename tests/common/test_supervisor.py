@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from supervised import PIDS, House, free_port, lives, service, until
 
 from common.deployment.lock import LOCK
 from common.deployment.supervisor import (
@@ -23,6 +22,7 @@ from common.deployment.supervisor import (
     write_plan,
 )
 from common.errors import DeploymentError
+from tests.common.supervised import PIDS, House, free_port, lives, service, until
 
 # A child in a session of its own, and one whose parent has ended.
 FAMILY = """

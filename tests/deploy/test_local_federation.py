@@ -16,6 +16,8 @@ from safetensors.numpy import load_file
 from common.trust import new_site_key
 from tests.deploy.conftest import DERMAFED, SITES, Federation, wait_until
 
+# Four sites, a coordinator and a busy machine.
+pytestmark = pytest.mark.timeout(900)
 _LEARNER = ("--learner", "logistic", "--set", "pca=8")
 
 
@@ -54,7 +56,9 @@ def test_the_federation_learns_the_very_coefficients_of_the_simulation(
     )
     assert set(here) == set(SITES)
     for site in SITES:
-        assert here[site]["balanced_accuracy"] == there[site]["balanced_accuracy"]
+        # A real site withholds small cells of its results, which the lab knows.
+        low, high = here[site]["balanced_accuracy_bounds"]
+        assert low <= there[site]["balanced_accuracy"] <= high
 
 
 def test_each_site_has_every_answer_in_its_audit_trail(
