@@ -104,7 +104,7 @@ class TrainingSettings(BaseModel):
     label_smoothing: float = Field(0.1, ge=0.0, lt=1.0)
     mixup: float = Field(0.0, ge=0.0, le=10.0)
     ema: float = Field(0.0, ge=0.0, lt=1.0)
-    clip: float = Field(0.0, ge=0.0)
+    clip: float = Field(1.0, ge=0.0)
     flips: bool = True
     rotation: float = Field(180.0, ge=0.0, le=180.0)
     shift: float = Field(0.05, ge=0.0, lt=1.0)
