@@ -34,6 +34,7 @@ benchmarks: $(READY)  ## speed against named references, written to benchmarks/r
 	$(BIN)/python -m benchmarks.server_sum
 	$(BIN)/python -m benchmarks.coverage
 	$(BIN)/python -m benchmarks.training_loop
+	$(BIN)/python -m benchmarks.round_latency
 
 benchmark-learners: $(READY)  ## every learner on real features: make benchmark-learners COHORT=path/to/HAM10000
 	$(BIN)/python -m benchmarks.learners "$(COHORT)"

@@ -23,8 +23,9 @@ from common.learners.base import Arrays
 from common.settings import RunSettings
 from common.split import Split
 from server.checkpoint import CheckpointFolder
+from server.events import EVENTS_FILE
 from server.finetuning.rounds import TrainingRounds
-from server.journal import EVENTS_FILE, identity_of
+from server.journal import identity_of
 from server.link import Link, RoundPolicy
 from server.strategies import make_strategy
 from simulations.local_grid import LocalGrid

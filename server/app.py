@@ -47,7 +47,9 @@ def main(grid: Grid, context: Context) -> None:
 
 def _run(grid: Grid, settings: RunSettings, folder: Path) -> dict[str, Any]:
     if not settings.strategy:
-        return run_federation(grid, settings, folder, _LOG.info, settings.unfinished)
+        # Of real sites: a simulation of seconds keeps no journal.
+        kept = settings.unfinished if settings.registry or settings.checkpoint else None
+        return run_federation(grid, settings, folder, _LOG.info, kept)
     # Here, so that a federation by sums does not import torch.
     from server.finetuning.run import run_finetuning
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Protocol, Self
 
 from common.errors import OutputError, RunFolderError
 
+EVENTS_FILE = "events.jsonl"
 _OWN = ("time", "event")
 
 

@@ -22,7 +22,8 @@ from common.settings import RunSettings
 from common.site_info import SiteInfo
 from common.versions import package_versions
 from server.deployment.registry import invited
-from server.journal import EVENTS_FILE, Journal, identity_of
+from server.events import EVENTS_FILE
+from server.journal import Journal, identity_of
 from server.ledger import Ledger
 from server.link import RoundPolicy
 from server.result import describe_run, pooled_and_by_site, selection_of, timed, write_result

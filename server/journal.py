@@ -19,11 +19,10 @@ from common.learners.base import State
 from common.settings import RunSettings
 from common.site_info import SiteInfo
 from server.checkpoint import Checkpoint, CheckpointFolder
-from server.events import EventLog
+from server.events import EVENTS_FILE, EventLog
 from server.link import Traffic
 from server.result import UNTOLD
 
-EVENTS_FILE = "events.jsonl"
 _TOKEN_BYTES = 16
 # What may differ when a run goes on: it changes no number.
 _FREE = {*UNTOLD, "deadline", "window", "retries", "registry"}

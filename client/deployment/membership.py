@@ -13,7 +13,6 @@ from common.errors import TrustError
 from common.trust import read_public_key
 from common.versions import package_versions
 from common.whole_file import whole_file
-from common.wire.bundle import code_hash
 
 
 def accept(folder: Path, site: SiteFile, invitation: Path) -> SiteFile:
@@ -49,6 +48,9 @@ def accept(folder: Path, site: SiteFile, invitation: Path) -> SiteFile:
         raise TrustError(
             f"{invitation}: is for another key than {folder / PUBLIC_KEY}; send that file again"
         )
+    # Here, so that asking for help imports no Flower.
+    from common.wire.bundle import code_hash
+
     if found.code != code_hash():
         raise TrustError(
             f"{invitation}: the coordinator has other code (dermafed {found.version}) than this "

@@ -25,6 +25,9 @@ def flower_environment(home: Path) -> dict[str, str]:
     return {
         **NO_TELEMETRY,
         "FLWR_HOME": str(home),
+        # What a message took goes back to the system once it is answered.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_TRIM_THRESHOLD_": "131072",
         # Code comes with the installation; nothing is installed while a run is on.
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         # Each of them finds the others by name, in this environment first.

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
-from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest
-from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
 from common.deployment.ports import LOOPBACK
 from common.errors import DeploymentError
 from server.deployment.programs import AUTHORITY
 from server.deployment.settings import CoordinatorFile
+
+if TYPE_CHECKING:
+    from flwr.supercore.control import ControlHttpClient
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ def ask_superlink(folder: Path, settings: CoordinatorFile) -> Seen:
     DeploymentError
         If the SuperLink does not answer.
     """
+    # Here, so that asking for help imports no Flower.
+    from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest
+
     with _client(folder, settings) as client:
         nodes = {
             node.node_id: NodeSeen(
@@ -94,6 +98,9 @@ def ask_superlink(folder: Path, settings: CoordinatorFile) -> Seen:
 
 @contextmanager
 def _client(folder: Path, settings: CoordinatorFile) -> Iterator[ControlHttpClient]:
+    from flwr.supercore.control import ControlHttpClient
+    from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+
     address = f"{LOOPBACK}:{settings.flower_port}"
     client = ControlHttpClient.from_server_address(
         server_address=address,

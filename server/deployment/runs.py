@@ -16,8 +16,7 @@ from common.settings import RunSettings
 from common.whole_file import whole_file
 from server.deployment.flower import flwr, flwr_command
 from server.deployment.programs import BUNDLE
-from server.events import read_events
-from server.journal import EVENTS_FILE
+from server.events import EVENTS_FILE, read_events
 from server.result import RESULT_FILE
 
 RUNS = "runs"

@@ -21,7 +21,6 @@ from common.trust import (
 )
 from common.trust.files import read_private
 from common.versions import package_versions
-from common.wire.bundle import folder_hashes, write_bundle_folder
 from server.deployment.flower import flwr
 from server.deployment.programs import (
     AUTHORITY,
@@ -88,6 +87,9 @@ def prepare_start(folder: Path, settings: CoordinatorFile) -> int:
         (folder / CERTIFICATE).read_bytes(), (folder / AUTHORITY).read_bytes(), settings.host
     )
     write_connection(folder, settings)
+    # Here, so that asking for help imports no Flower.
+    from common.wire.bundle import write_bundle_folder
+
     write_bundle_folder(folder / BUNDLE)
     return days
 
@@ -128,6 +130,8 @@ def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) 
     text = public.decode().strip()
     if not (folder / BUNDLE).is_dir():
         raise DeploymentError(f"{folder}: has not been started yet: dermafed coordinator start")
+    from common.wire.bundle import folder_hashes
+
     # Of the bundle that runs will send, which an installation that is newer than the last start
     # has not written yet.
     bundle, code = folder_hashes(folder / BUNDLE)

@@ -27,13 +27,13 @@ from common.split import Split
 from common.versions import package_versions
 from server.checkpoint import CheckpointFolder
 from server.deployment.registry import invited
-from server.events import EventLog
+from server.events import EVENTS_FILE, EventLog
 from server.finetuning.loop import Loop, shortened
 from server.finetuning.progress import Progress
 from server.finetuning.rounds import TrainingRounds
 from server.finetuning.sinks import open_sinks
 from server.finetuning.start import HEAD_FOLDER, come_back, learn_head
-from server.journal import EVENTS_FILE, identity_of
+from server.journal import identity_of
 from server.link import Link, RoundPolicy, Traffic
 from server.result import describe_run, pooled_and_by_site, timed, write_result
 from server.strategies import make_strategy

@@ -24,8 +24,6 @@ from common.metrics.score_bins import score_bin
 from common.model import load_model
 from common.split import Split
 from server.app import app
-from server.events import read_events
-from server.journal import EVENTS_FILE
 from server.result import write_result
 
 if TYPE_CHECKING:
@@ -93,7 +91,7 @@ def test_a_run_folder_holds_the_model_its_description_and_the_result(
 ) -> None:
     out = run(hospitals.grid(learner_settings=SETTINGS))
     names = {path.name for path in out.iterdir()}
-    assert names == {"model.safetensors", "model.json", "result.json", "events.jsonl"}
+    assert names == {"model.safetensors", "model.json", "result.json"}
     assert list(out.parent.iterdir()) == [out]
 
 
@@ -224,22 +222,15 @@ def test_a_site_that_was_left_out_is_named_in_the_result(hospitals: Hospitals, r
     assert load_model(out).description.sites == ("dias", "modern", "rosendahl")
 
 
-def _unfinished(tmp_path: Path) -> list[str]:
-    """What the one unfinished run in the folder tells of itself."""
-    (left,) = (tmp_path / "runs").iterdir()
-    assert left.name == "first.unfinished"
-    return [event["event"] for event in read_events(left / EVENTS_FILE)]
-
-
 @pytest.mark.parametrize("kind", [wire.JOIN, wire.CONTRIBUTE, wire.EVALUATE])
-def test_a_round_that_fails_leaves_no_run_but_what_it_can_go_on_from(
+def test_nothing_is_left_on_disk_when_a_round_fails(
     hospitals: Hospitals, run: Run, tmp_path: Path, kind: str
 ) -> None:
     grid = hospitals.grid()
     grid.tamper[3] = lambda message, right: [] if message.metadata.message_type == kind else [right]
     with pytest.raises(RoundError):
         run(grid)
-    assert _unfinished(tmp_path)[-1] == "failed"
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_sites_that_withhold_everything_end_the_run_and_are_named(
@@ -248,7 +239,7 @@ def test_sites_that_withhold_everything_end_the_run_and_are_named(
     hospitals.guard(1000)
     with pytest.raises(RoundError, match=r"dias: has no image; .*; rosendahl: has no image"):
         run(hospitals.grid())
-    assert _unfinished(tmp_path)[-1] == "failed"
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_cohort_of_one_class_makes_no_model(hospitals: Hospitals, run: Run) -> None:
@@ -291,12 +282,12 @@ def test_sites_without_a_test_image_give_no_score_rather_than_a_wrong_one(
         ({"backbone": "vgg"}, "vgg"),
     ],
 )
-def test_a_wrong_setting_is_named_and_no_run_is_written(
+def test_a_wrong_setting_is_named_and_nothing_is_written(
     hospitals: Hospitals, run: Run, tmp_path: Path, settings: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(SettingsError, match=named):
         run(hospitals.grid(), **settings)
-    assert not (tmp_path / "runs" / "first").exists()
+    assert not any((tmp_path / "runs").glob("*"))
 
 
 @pytest.mark.parametrize("wrong", [{"qourum": 3}, {"learner-settings": "nonsense=1"}])

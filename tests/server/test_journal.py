@@ -15,9 +15,9 @@ from common.errors import RoundError, RunFolderError
 from common.model import load_model
 from common.settings import RunSettings
 from server.app import app
-from server.events import read_events
+from server.deployment.registry import Member, write_registry
+from server.events import EVENTS_FILE, read_events
 from server.federation import run_federation
-from server.journal import EVENTS_FILE
 from server.sum_strategy import SumStrategy
 
 if TYPE_CHECKING:
@@ -281,7 +281,16 @@ def test_a_failed_run_leaves_its_checkpoints_and_a_finished_one_nothing(
     hospitals: Hospitals, tmp_path: Path
 ) -> None:
     out = tmp_path / "runs" / "first"
-    settings = RunSettings(backbone="tiny", learner_settings="calibrate=none", out=str(out))
+    members = [
+        Member(site=site.name, node_id=node, key="") for node, site in hospitals.sites.items()
+    ]
+    write_registry(tmp_path / "sites.json", tuple(members))
+    settings = RunSettings(
+        backbone="tiny",
+        learner_settings="calibrate=none",
+        registry=str(tmp_path / "sites.json"),
+        out=str(out),
+    )
 
     def start(grid: FakeGrid) -> None:
         app(grid, Context(1, 0, {}, RecordDict(), settings.run_config()))

@@ -40,7 +40,7 @@ STRAIGHT = "rotation=0 shift=0 zoom=0 precision=float32"
 TRAIN = f"plan=all:2 steps=4 batch=16 lr=0.01 head_lr=0.05 label_smoothing=0 {STRAIGHT}"
 PLAIN = (
     f"{STRAIGHT} flips=false brightness=0 contrast=0 saturation=0 hue=0 flip_average=false "
-    "label_smoothing=0 logit_adjust=0 balance=none optimizer=sgd momentum=0 weight_decay=0 "
+    "label_smoothing=0 logit_adjust=0 balance=none optimizer=sgd momentum=0 weight_decay=0 clip=0 "
     "schedule=constant"
 )
 # Steps so long that the validation gets worse again after some.
