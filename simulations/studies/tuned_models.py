@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -134,6 +135,9 @@ def tune(work: Work, strategy: str, sites: Mapping[str, NDArray[np.intp]], folde
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     result = run_app(LocalGrid(nodes, settings), settings, run)
+    # The ClientApp and what trains refer to each other, so that a site's pixels would stay.
+    del nodes
+    gc.collect()
     seconds = time.perf_counter() - start
     cost = Cost(1, result["rounds"], result["bytes_up"], result["bytes_down"], seconds)
     return Tuned(settings, load_model(run), load_network(run), result, cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from torch import nn
 
 import simulations.studies.tuned_models
 from client.training.keep import Keep
+from client.training.pixels import Pixels
 from client.training.trainer import Trainer
 from common.errors import OutputError
 from common.finetuning.order import Order, Update
@@ -108,6 +110,20 @@ def test_a_site_that_is_left_out_teaches_nothing(
         # Where it takes part, it does teach.
         assert not np.array_equal(takes_part.probabilities[model], before_it.probabilities[model])
     assert best_round(tmp_path / "0" / folder / "run") > 0
+
+
+def test_a_run_that_is_over_keeps_no_pixels_in_memory(pictured: Lab, tmp_path: Path) -> None:
+    def decoded() -> int:
+        return sum(bool(one._known) for one in gc.get_objects() if type(one) is Pixels)
+
+    gc.collect()
+    before = decoded()
+    gc.disable()
+    try:
+        fitted(pictured, tmp_path, "fedavg", "frozen head")
+        assert decoded() == before
+    finally:
+        gc.enable()
 
 
 def test_a_sites_network_learns_from_its_own_images_alone(pictured: Lab, tmp_path: Path) -> None:
