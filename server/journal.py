@@ -94,14 +94,17 @@ class Journal:
         State or None
             None where the run begins.
         """
-        self.events.emit("start", run=self._run, sites=[info.site for info in sites.values()])
         found = self._found
-        if found is None:
-            return None
-        changed = found.facts["sites"] != _told(sites)
-        if changed or each_sum:
+        changed = found is not None and found.facts["sites"] != _told(sites)
+        begins_again = changed or (found is not None and each_sum)
+        if begins_again:
+            # Another attempt: nothing that bears the token of the one before is of this one.
+            self._run = secrets.token_hex(_TOKEN_BYTES)
+        self.events.emit("start", run=self._run, sites=[info.site for info in sites.values()])
+        if begins_again:
             reason = "the sites are not those of the checkpoint" if changed else _EACH_SUM
             self.events.emit("begin_again", reason=reason)
+        if found is None or begins_again:
             return None
         before = found.facts["traffic"]
         traffic.rounds, traffic.stages = before["rounds"], dict(before["stages"])
