@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -64,15 +64,6 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.events.__exit__(kind, error, trace)
-
-    def both(self, report: Callable[[str], None]) -> Callable[[str], None]:
-        """Make lines for the operator events, too."""
-
-        def told(line: str) -> None:
-            report(line)
-            self.events.emit("note", text=line)
-
-        return told
 
     def saved(
         self, sites: Mapping[int, SiteInfo], traffic: Traffic, *, each_sum: bool = False

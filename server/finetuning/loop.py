@@ -22,7 +22,7 @@ from server.result import pooled_and_by_site
 from server.strategies import Aggregation, make_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # What of a group's metrics the history of rounds holds.
 _SHOWN = ("n", "accuracy", "balanced_accuracy", "balanced_accuracy_bounds", "macro_auc")
@@ -50,6 +50,8 @@ class Loop:
         Keeps each round.
     identity : str
         Of the run's settings.
+    tell : callable
+        Called with a line of text for each round.
     """
 
     settings: RunSettings
@@ -61,6 +63,7 @@ class Loop:
     events: EventLog
     folder: CheckpointFolder
     identity: str
+    tell: Callable[[str], None]
 
     def run(self) -> None:
         """Do the rounds that are left.
@@ -160,7 +163,7 @@ class Loop:
         for kind, sites in entry["left_out"].items():
             self.events.emit("left_out", round=number, kind=kind, sites=sites)
         self.events.emit("round", train_loss=entry["loss"], **entry)
-        rounds.link.report(round_line(entry, progress.history, total_rounds(self.plan)))
+        self.tell(round_line(entry, progress.history, total_rounds(self.plan)))
 
     def _is_patience_over(self) -> bool:
         progress, patience = self.progress, self.training.patience

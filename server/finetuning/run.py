@@ -89,6 +89,8 @@ def run_finetuning(
     sinks = open_sinks(settings, work.stem, run, None if progress is None else progress.round)
     seconds: dict[str, float] = {}
     with EventLog(work / EVENTS_FILE, sinks) as events:
+        # Rounds are events themselves, and are not told twice.
+        link.report = events.noting(report)
         if progress is not None:
             link.traffic = Traffic(**progress.traffic)
         with timed(seconds, "join"):
@@ -103,17 +105,28 @@ def run_finetuning(
             check_site_count(settings, len(sites))
             network = build_network(backbone, len(next(iter(sites.values())).classes))
             events.emit("start", run=run, sites=[info.site for info in sites.values()])
-            start, sites = learn_head(link, settings, sites, work, report)
+            start, sites = learn_head(link, settings, sites, work, link.report)
             progress = Progress(run, start, {}, {}, {})
             events.emit("head", test=shortened(start.frozen_head))
         else:
             sites = come_back(progress.start, sites, link)
             network = build_network(backbone, len(next(iter(sites.values())).classes))
             events.emit("resume", run=run, rounds_done=progress.round)
-            report(f"going on after round {progress.round}")
+            link.report(f"going on after round {progress.round}")
         write_tensors(dict(network.state_dict(keep_vars=True)), progress.start.classifier)
         rounds = _rounds(link, sites, settings, training, progress, events)
-        loop = Loop(settings, training, plan, network, rounds, progress, events, folder, identity)
+        loop = Loop(
+            settings,
+            training,
+            plan,
+            network,
+            rounds,
+            progress,
+            events,
+            folder,
+            identity,
+            report,
+        )
         with timed(seconds, "finetune"):
             loop.run()
         best = progress.best_round
