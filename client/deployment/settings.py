@@ -95,6 +95,8 @@ class SiteFile(_Part):
         Where its own programs talk to each other, on loopback.
     metrics_port : int
         Where Prometheus reads its metrics, on loopback; 0 for nowhere.
+    threads : int
+        Threads that it fine-tunes with; 0 for one a core. Of sums, the bits do not depend on it.
     bounds : Bounds
         What it allows.
     membership : Membership or None
@@ -107,6 +109,7 @@ class SiteFile(_Part):
     resample_key: str = ""
     port: int = Field(9094, ge=1, le=65535)
     metrics_port: int = Field(0, ge=0, le=65535)
+    threads: int = Field(0, ge=0, le=1024)
     bounds: Bounds = Bounds()
     membership: Membership | None = None
 

@@ -29,6 +29,9 @@ def init(
     ] = DEFAULT_MINIMUM,
     port: Annotated[int, typer.Option(help="For the site's own programs, on loopback.")] = 9094,
     cache: Annotated[Path | None, typer.Option(help="Folder of features.")] = None,
+    threads: Annotated[
+        int, typer.Option(help="Threads to fine-tune with; 0 for one a core.", min=0)
+    ] = 0,
 ) -> None:
     """Make a site's key and settings; nothing is sent anywhere.
 
@@ -51,6 +54,7 @@ def init(
             "cohort": cohort.absolute(),
             "cache": None if cache is None else cache.absolute(),
             "port": port,
+            "threads": threads,
             "bounds": {"learners": tuple(LEARNERS), "minimum_count": minimum_count},
         },
     )
