@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
+import psutil
 import pytest
 
 from tests.deploy.conftest import DERMAFED, SITES, Federation, wait_until
@@ -20,27 +22,27 @@ TASK = (
 
 def _allow(federation: Federation, changes: dict[str, str]) -> None:
     """Change what each site allows, and let its worker read it."""
+    before = {}
     for site in SITES:
-        folder = federation.site(site)
-        path = folder / "site.toml"
+        path = federation.site(site) / "site.toml"
         text = path.read_text(encoding="utf-8")
-        for before, after in changes.items():
-            assert before in text
-            text = text.replace(before, after)
+        for old, new in changes.items():
+            assert old in text
+            text = text.replace(old, new)
         path.write_text(text, encoding="utf-8")
-        worker = federation.process(folder, "worker")
+        worker = federation.process(federation.site(site), "worker")
+        before[site] = worker.pid
+        # Its supervisor starts another.
         worker.terminate()
-        worker.wait(60)
 
-    def is_back(site: str) -> bool:
-        state = json.loads((federation.site(site) / "services.json").read_text(encoding="utf-8"))
-        return (
-            bool(state["services"]["worker"])
-            and federation.process(federation.site(site), "worker").is_running()
-        )
+    def is_another(site: str) -> bool:
+        try:
+            return federation.process(federation.site(site), "worker").pid != before[site]
+        except (psutil.NoSuchProcess, TypeError):
+            return False
 
     for site in SITES:
-        wait_until(lambda site=site: is_back(site))  # type: ignore[misc]
+        wait_until(partial(is_another, site))
 
 
 @pytest.fixture(scope="module")
