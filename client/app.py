@@ -145,12 +145,12 @@ def keep_trainers(open_site: OpenSite, settings: RunSettings) -> OpenTrainer:
     return open_trainer
 
 
-def trainer_of_node(context: Context) -> Trainer:
+def trainer_of_node(context: Context, open_site: OpenSite = site_of_node) -> Trainer:
     """Make what trains for a node's site, which keeps its state beside the feature cache."""
     # Rounds of sums import no torch.
     from client.training.trainer import Trainer
 
-    return Trainer(site_of_node(context), _settings(context), state_folder(context))
+    return Trainer(open_site(context), _settings(context), state_folder(context))
 
 
 def _settings(context: Context) -> RunSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from types import FrameType
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ from common.errors import DermafedError
 
 COMMANDS = "dermafed.commands"
 INTERRUPTED = 130
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 # Flower and Ray report to their makers unless told not to; it is set before either is imported.
 NO_TELEMETRY = {
@@ -46,13 +48,27 @@ class LazyGroup(TyperGroup):
         return None
 
 
+def command_group(name: str, about: str, *commands: Callable[..., None]) -> typer.Typer:
+    """Make a command of several commands, each under its function's name."""
+    group = typer.Typer(
+        name=name,
+        add_completion=False,
+        no_args_is_help=True,
+        help=about,
+        context_settings=_HELP,
+    )
+    for command in commands:
+        group.command()(command)
+    return group
+
+
 app = typer.Typer(
     cls=LazyGroup,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
 
 

@@ -53,8 +53,16 @@ class Bar:
         self._task = self._progress.add_task(description, total=None)
 
 
-def bars(console: Console) -> Progress:
-    """Make progress bars with the time left, shown on a terminal and nowhere else."""
+def bars(console: Console, memory: float = 30.0) -> Progress:
+    """Make progress bars with the time left, shown on a terminal and nowhere else.
+
+    Parameters
+    ----------
+    console : Console
+        Where.
+    memory : float
+        Seconds over which the speed is taken; more than a step of the work.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -64,7 +72,13 @@ def bars(console: Console) -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        speed_estimate_period=memory,
+    )
 
 
 @contextmanager

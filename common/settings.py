@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from common.errors import SettingsError
 from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
+from common.settings_file import check_settings_of
 
 
 def _kebab(name: str) -> str:
@@ -144,13 +144,7 @@ class RunSettings(BaseModel):
         SettingsError
             Naming every setting that is unknown or out of bounds.
         """
-        try:
-            return cls.model_validate(dict(config))
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
-            )
-            raise SettingsError(f"run settings: {problems}") from error
+        return check_settings_of("run settings", cls, dict(config))
 
     def run_config(self) -> dict[str, bool | float | int | str]:
         """Give the settings as a Flower run configuration."""

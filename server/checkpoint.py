@@ -3,7 +3,8 @@
 A checkpoint is ``round-0007.json`` and the arrays' file that it names,
 ``round-0007-1f3c9a0b.safetensors``. The JSON is written last, and it carries the arrays' SHA-256:
 whatever write a kill interrupts, the checkpoint before it is still whole. The digest in the
-arrays' name lets a round be saved again without touching the arrays of its first saving.
+arrays' name lets a round be saved again without touching the arrays of its first saving. An array
+that stands in several groups, such as weights that are the best ones, too, is written once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from common.errors import OutputError, RunFolderError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 _DTYPES = ("float32", "float64", "int64")
 _PARTIAL = ".partial"
@@ -46,7 +47,8 @@ class Checkpoint:
         Rounds done.
     arrays : dict of str to dict of str to ndarray
         Arrays by name, by group, such as ``"global"`` or ``"strategy:m"``; the order of the
-        names within a group is kept. float32, float64 or int64, any shape.
+        names within a group is kept. float32, float64 or int64, any shape. Groups may share
+        arrays, and do again when they are read.
     facts : dict of str to Any
         What JSON holds without change: text keys, lists, finite numbers.
     """
@@ -194,6 +196,7 @@ def _round_of(path: Path) -> int:
 
 def _encode_arrays(checkpoint: Checkpoint, path: Path) -> bytes:
     flat: dict[str, NDArray[Any]] = {}
+    keys = _keys(checkpoint)
     for group, arrays in checkpoint.arrays.items():
         for name, array in arrays.items():
             if array.dtype not in [np.dtype(dtype) for dtype in _DTYPES]:
@@ -202,7 +205,7 @@ def _encode_arrays(checkpoint: Checkpoint, path: Path) -> bytes:
                     f"{', '.join(_DTYPES)}"
                 )
             # safetensors writes an array's memory as it lies, whatever its strides.
-            flat[_key(group, name)] = np.asarray(array, order="C")
+            flat[keys[group][name]] = np.asarray(array, order="C")
     return save(flat)
 
 
@@ -216,8 +219,19 @@ def _decode_arrays(folder: Path, description: dict[str, Any]) -> dict[str, dict[
         raise _DamagedError(f"{path.name} is not what was written")
     flat = load(content)
     return {
-        group: {name: flat[_key(group, name)] for name in names}
-        for group, names in description["arrays"].items()
+        group: {name: flat[key] for name, key in keys.items()}
+        for group, keys in description["arrays"].items()
+    }
+
+
+def _keys(checkpoint: Checkpoint) -> dict[str, dict[str, str]]:
+    """Give the key of each group's names in the arrays' file: that of the array's first place."""
+    first: dict[int, str] = {}
+    return {
+        group: {
+            name: first.setdefault(id(array), _key(group, name)) for name, array in arrays.items()
+        }
+        for group, arrays in checkpoint.arrays.items()
     }
 
 
@@ -233,7 +247,7 @@ def _describe(checkpoint: Checkpoint, path: Path, arrays_file: str, digest: str)
         "run": checkpoint.run,
         "round": checkpoint.round,
         "facts": checkpoint.facts,
-        "arrays": {group: list(arrays) for group, arrays in checkpoint.arrays.items()},
+        "arrays": _keys(checkpoint),
         "arrays_file": arrays_file,
         "sha256": digest,
     }

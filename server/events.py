@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -94,6 +94,15 @@ class EventLog:
         self._sinks = [sink for sink in self._sinks if all(sink is not each for each, _ in lost)]
         for sink, failure in lost:
             self._lost(sink, failure)
+
+    def noting(self, report: Callable[[str], None]) -> Callable[[str], None]:
+        """Make lines for the operator events, too."""
+
+        def told(line: str) -> None:
+            report(line)
+            self.emit("note", text=line)
+
+        return told
 
     def close(self) -> None:
         """Close the sinks and the file."""

@@ -75,7 +75,7 @@ def run_federation(
         journal = None
         if work is not None:
             journal = stack.enter_context(Journal(work, identity_of(settings)))
-            strategy.report = report = journal.both(report)
+            strategy.report = report = journal.events.noting(report)
             for note in journal.notes:
                 report(note)
         with timed(seconds, "join"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -65,15 +65,6 @@ class Journal:
     ) -> None:
         self.events.__exit__(kind, error, trace)
 
-    def both(self, report: Callable[[str], None]) -> Callable[[str], None]:
-        """Make lines for the operator events, too."""
-
-        def told(line: str) -> None:
-            report(line)
-            self.events.emit("note", text=line)
-
-        return told
-
     def saved(
         self, sites: Mapping[int, SiteInfo], traffic: Traffic, *, each_sum: bool = False
     ) -> State | None:
@@ -94,14 +85,17 @@ class Journal:
         State or None
             None where the run begins.
         """
-        self.events.emit("start", run=self._run, sites=[info.site for info in sites.values()])
         found = self._found
-        if found is None:
-            return None
-        changed = found.facts["sites"] != _told(sites)
-        if changed or each_sum:
+        changed = found is not None and found.facts["sites"] != _told(sites)
+        begins_again = changed or (found is not None and each_sum)
+        if begins_again:
+            # Another attempt: nothing that bears the token of the one before is of this one.
+            self._run = secrets.token_hex(_TOKEN_BYTES)
+        self.events.emit("start", run=self._run, sites=[info.site for info in sites.values()])
+        if begins_again:
             reason = "the sites are not those of the checkpoint" if changed else _EACH_SUM
             self.events.emit("begin_again", reason=reason)
+        if found is None or begins_again:
             return None
         before = found.facts["traffic"]
         traffic.rounds, traffic.stages = before["rounds"], dict(before["stages"])

@@ -14,7 +14,7 @@ from common import wire
 from common.errors import ContributionError, RoundError
 from common.site_info import SiteInfo
 from server.collect import Asked, collect
-from server.refusal import disagreement, one_line, refuse_doubles, refuse_stranger
+from server.refusal import STRANGER, disagreement, one_line, refuse_doubles, refuse_impostor
 
 _NODE_PAUSE = 0.1
 
@@ -109,7 +109,8 @@ class Link:
         without : collection of str
             Sites that have withdrawn: they are left out and asked nothing more.
         invited : mapping of int to str or None
-            Which node is which site; None to believe what nodes say.
+            Which node is which site; any other node is named and asked nothing. None to believe
+            what nodes say.
 
         Returns
         -------
@@ -121,14 +122,16 @@ class Link:
         RoundError
             If nodes do not come, two have one name, or too few agree on the task.
         """
-        nodes = self._wait_for_nodes(expected)
+        nodes, strangers = self._wait_for_nodes(expected, invited)
+        # The quorum is of the invited sites: nobody else may end their run.
+        self._leave_out("join", {f"node {node}": STRANGER for node in strangers})
         joined: dict[int, SiteInfo] = {}
         refused: dict[str, str] = {}
         messages = (self.message(RecordDict(), node, wire.JOIN) for node in nodes)
         for asked in self.ask(messages):
             try:
                 info = wire.decode_site_info(asked.content())
-                refuse_stranger(asked.node_id, info, invited)
+                refuse_impostor(asked.node_id, info, invited)
                 joined[asked.node_id] = info
             except ContributionError as error:
                 refused[f"node {asked.node_id}"] = one_line(error)
@@ -191,12 +194,16 @@ class Link:
     def _notice(self, node: int, there: bool) -> None:
         self.report(f"{self._name(node)}: {'is back' if there else 'went offline'}")
 
-    def _wait_for_nodes(self, expected: int) -> list[int]:
+    def _wait_for_nodes(
+        self, expected: int, invited: Mapping[int, str] | None
+    ) -> tuple[list[int], list[int]]:
+        """Give the nodes that may take part, once there are as many as expected, and the others."""
         end = time.monotonic() + self.policy.deadline
         while True:
-            nodes = sorted(self.grid.get_node_ids())
+            there = sorted(self.grid.get_node_ids())
+            nodes = [node for node in there if invited is None or node in invited]
             if len(nodes) >= max(expected, 1):
-                return nodes
+                return nodes, [node for node in there if node not in nodes]
             if time.monotonic() >= end:
                 raise RoundError(
                     f"{len(nodes)} of {max(expected, 1)} sites are online after "
@@ -204,12 +211,15 @@ class Link:
                 )
             time.sleep(_NODE_PAUSE)
 
-    def _require_quorum(
-        self, what: str, asked: int, answered: int, refused: Mapping[str, str]
-    ) -> None:
+    def _leave_out(self, what: str, refused: Mapping[str, str]) -> None:
         self.left_out.update(refused)
         for name, problem in refused.items():
             self.report(f"{what}: {name} left out: {problem}")
+
+    def _require_quorum(
+        self, what: str, asked: int, answered: int, refused: Mapping[str, str]
+    ) -> None:
+        self._leave_out(what, refused)
         quorum = self.policy.quorum or asked
         if answered < quorum or answered == 0:
             reasons = "; ".join(f"{name}: {problem}" for name, problem in refused.items())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from common.errors import ContributionError, RoundError
 from common.site_info import SiteInfo
 
+STRANGER = "its key is no invited site's"
 _MAX_PROBLEM = 300
 
 
@@ -26,7 +27,7 @@ def refuse_doubles(joined: Mapping[int, SiteInfo]) -> None:
             raise RoundError(f"nodes {of_name} all say that they are site {name}; stop all but one")
 
 
-def refuse_stranger(node: int, info: SiteInfo, invited: Mapping[int, str] | None) -> None:
+def refuse_impostor(node: int, info: SiteInfo, invited: Mapping[int, str] | None) -> None:
     """Refuse a node that says that it is another site than the one its key was registered for.
 
     Raises
@@ -36,9 +37,7 @@ def refuse_stranger(node: int, info: SiteInfo, invited: Mapping[int, str] | None
     """
     if invited is None or invited.get(node) == info.site:
         return
-    known = invited.get(node)
-    owner = "no invited site's" if known is None else f"{known}'s"
-    raise ContributionError(f"says that it is {info.site}, but its key is {owner}")
+    raise ContributionError(f"says that it is {info.site}, but its key is {invited[node]}'s")
 
 
 def one_line(problem: object) -> str:

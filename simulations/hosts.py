@@ -12,6 +12,7 @@ import ray
 
 from common.cohort import Cohort, load_cohort
 from common.errors import DermafedError
+from common.finetuning.check import check_site_count
 from common.partition import Partition, make_partition
 from common.settings import RunSettings
 from simulations.site_host import SimulatedSite, start_hosts, table_digest
@@ -71,10 +72,12 @@ def plan_sites(settings: RunSettings) -> tuple[Cohort, Partition]:
     Raises
     ------
     DermafedError
-        If the cohort or the partition is wrong.
+        If the cohort or the partition is wrong, or a strategy needs more sites.
     """
     cohort = load_cohort(Path(settings.cohort))
-    return cohort, make_partition(settings.partition, cohort, settings.seed)
+    partition = make_partition(settings.partition, cohort, settings.seed)
+    check_site_count(settings, len(partition.names))
+    return cohort, partition
 
 
 def get(reference: Any) -> Any:  # noqa: ANN401

@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -15,7 +16,6 @@ from client.deployment.audit import Answer, AuditTrail, Sent
 from client.deployment.bounds import check_bounds, refuse_unknown
 from client.deployment.settings import Bounds, SiteFile
 from client.node import site_of_node
-from client.site import Site
 from common import wire
 from common.errors import BoundsError, BundleError, DeploymentError, DermafedError
 from common.settings import RunSettings
@@ -23,11 +23,14 @@ from common.wire.bundle import bundle_hash
 
 _LOG = logging.getLogger(__name__)
 
+Kept = TypeVar("Kept")
+
 
 class Answering:
     """Answers messages.
 
-    The features of the last run's site stay in memory, so that a round reads no file.
+    The last run's site stays in memory with its features, and what it fine-tunes with its network,
+    so that a round opens neither anew.
 
     Parameters
     ----------
@@ -52,7 +55,8 @@ class Answering:
         refuse_unknown(site.bounds)
         self._site, self._pin = site, site.membership.bundle
         self.trail = AuditTrail(folder)
-        self._app: ClientApp = make_app(keep_last(site_of_node), trainer_of_node)
+        opened = keep_last(site_of_node)
+        self._app: ClientApp = make_app(opened, keep_last(lambda c: trainer_of_node(c, opened)))
 
     def answer(self, message: Message, context: Context, bundle: bytes) -> Message:
         """Answer a message, or refuse it; the trail has it before it is given.
@@ -97,17 +101,17 @@ class Answering:
             raise BoundsError(f"run {run}: {bounds.most_runs} runs were answered")
 
 
-def keep_last(open_site: Callable[[Context], Site]) -> Callable[[Context], Site]:
-    """Keep the site that was opened last, for as long as the run's settings are the same."""
-    kept: dict[str, Site] = {}
+def keep_last(open_: Callable[[Context], Kept]) -> Callable[[Context], Kept]:
+    """Keep what was opened last, for as long as the run and its settings are the same."""
+    kept: dict[str, Kept] = {}
 
-    def opened(context: Context) -> Site:
+    def opened(context: Context) -> Kept:
         settings = RunSettings.from_run_config(context.run_config)
-        key = settings.model_dump_json()
+        key = f"{context.run_id} {settings.model_dump_json()}"
         if key not in kept:
-            site = open_site(context)
+            # Before the next is opened: there may be no room for both.
             kept.clear()
-            kept[key] = site
+            kept[key] = open_(context)
         return kept[key]
 
     return opened

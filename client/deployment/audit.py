@@ -7,10 +7,13 @@ too, keeps the last line's hash elsewhere from time to time.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,7 +81,7 @@ class Answer:
 
 
 class AuditTrail:
-    """The trail in a folder.
+    """The trail in a folder; several processes may add to it.
 
     Parameters
     ----------
@@ -93,13 +96,12 @@ class AuditTrail:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / AUDIT_FILE
-        # Whole lines, in bytes; and whether more than these may be in the file.
-        self._size, self._torn = _drop_torn_line(self.path), False
-        self._last, self.lines = _FIRST, 0
+        # What of the file is known: its whole lines, in bytes and as numbers.
+        self._size, self._last, self.lines = 0, _FIRST, 0
         self._messages: dict[str, int] = {}
-        for entry in read_trail(self.path):
-            self._last, self.lines = entry["hash"], self.lines + 1
-            self._count(entry)
+        if self.path.exists():
+            with _alone(self.path) as file:
+                self._catch_up(file)
 
     def add(self, answer: Answer) -> None:
         """Write a line, and return once the disk has it: before the answer leaves.
@@ -107,32 +109,28 @@ class AuditTrail:
         Raises
         ------
         AuditError
-            If it cannot be written.
+            If it cannot be written, or the trail was touched.
         """
-        entry = {
-            "line": self.lines + 1,
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            **asdict(answer),
-            "before": self._last,
-        }
-        # As it is read back: tuples are lists there.
-        entry = json.loads(json.dumps(entry))
-        entry["hash"] = _hash(entry)
-        line = _written(entry) + b"\n"
-        try:
-            if self._torn and self.path.exists():
-                # A full disk may have taken a part: behind it, a whole line would be none.
-                os.truncate(self.path, self._size)
-            self._torn = True
-            with self.path.open("ab") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise AuditError(f"{self.path}: {error.strerror}; nothing is answered") from error
-        self._size, self._torn = self._size + len(line), False
-        self._last, self.lines = entry["hash"], self.lines + 1
-        self._count(entry)
+        with _alone(self.path) as file:
+            self._catch_up(file)
+            entry = {
+                "line": self.lines + 1,
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                **asdict(answer),
+                "before": self._last,
+            }
+            # As it is read back: tuples are lists there.
+            entry = json.loads(json.dumps(entry))
+            entry["hash"] = _hash(entry)
+            line = _written(entry) + b"\n"
+            try:
+                _write(file, line)
+            except OSError:
+                # Its answer does not leave. A part of a line that stays is dropped at the next.
+                with suppress(OSError):
+                    os.ftruncate(file, self._size)
+                raise
+            self._take(entry, len(line))
 
     def messages(self, run: str) -> int:
         """Tell how many messages of a run were answered, refusals not counted."""
@@ -143,7 +141,22 @@ class AuditTrail:
         """The runs of which a message was answered."""
         return frozenset(self._messages)
 
-    def _count(self, entry: Mapping[str, Any]) -> None:
+    def _catch_up(self, file: int) -> None:
+        """Read what other processes have added; drop a line whose writing was cut short."""
+        size = os.fstat(file).st_size
+        if size < self._size:
+            raise AuditError(f"{self.path}: lines were taken off its end; nothing is answered")
+        with os.fdopen(os.dup(file), "rb") as reader:
+            reader.seek(self._size)
+            new = reader.read()
+        whole = new.rfind(b"\n") + 1
+        for line in new[:whole].split(b"\n")[:-1]:
+            self._take(_checked(line, self.lines + 1, self._last, self.path), len(line) + 1)
+        if whole < len(new):
+            os.ftruncate(file, self._size)
+
+    def _take(self, entry: Mapping[str, Any], size: int) -> None:
+        self._size, self._last, self.lines = self._size + size, entry["hash"], self.lines + 1
         if not entry["refused"]:
             self._messages[entry["run"]] = self._messages.get(entry["run"], 0) + 1
 
@@ -164,31 +177,51 @@ def read_trail(path: Path) -> Iterator[dict[str, Any]]:
     except OSError as error:
         raise AuditError(f"{path}: {error.strerror}") from error
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
-        try:
-            entry = json.loads(line)
-            right = entry["line"] == number and entry["before"] == before
-            # The very bytes, too: where a name stands twice, a person may believe the first.
-            right = right and entry["hash"] == _hash(entry) and line == _written(entry)
-            counted = isinstance(entry["run"], str) and isinstance(entry["refused"], str)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise AuditError(f"{path}: line {number} is no line of an audit trail") from error
-        if not right or not counted:
-            raise AuditError(
-                f"{path}: line {number} is not the one that was written after line {number - 1}"
-            )
+        entry = _checked(line, number, before, path)
         before = entry["hash"]
         yield entry
 
 
-def _drop_torn_line(path: Path) -> int:
-    """Take off a line whose writing was cut short: its answer did not leave; give what is left."""
+def _checked(line: bytes, number: int, before: str, path: Path) -> dict[str, Any]:
+    """Read a line that must follow the one whose hash is `before`."""
     try:
-        with path.open("rb+") as file:
-            return file.truncate(file.read().rfind(b"\n") + 1)
-    except FileNotFoundError:
-        return 0
+        entry: dict[str, Any] = json.loads(line)
+        right = entry["line"] == number and entry["before"] == before
+        # The very bytes, too: where a name stands twice, a person may believe the first.
+        right = right and entry["hash"] == _hash(entry) and line == _written(entry)
+        counted = isinstance(entry["run"], str) and isinstance(entry["refused"], str)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise AuditError(f"{path}: line {number} is no line of an audit trail") from error
+    if not right or not counted:
+        raise AuditError(
+            f"{path}: line {number} is not the one that was written after line {number - 1}"
+        )
+    return entry
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[int]:
+    """Open a trail for this process alone: from its last line's reading to the next one's writing.
+
+    Two that read the same last line would both write what follows it, and the chain would fork.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            # Free again however this process ends.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+        finally:
+            os.close(file)
     except OSError as error:
         raise AuditError(f"{path}: {error.strerror}; nothing is answered") from error
+
+
+def _write(file: int, line: bytes) -> None:
+    """Write a line, and return once the disk has it."""
+    if os.write(file, line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(file)
 
 
 def _written(entry: Mapping[str, Any]) -> bytes:

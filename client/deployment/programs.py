@@ -35,6 +35,7 @@ def site_services(folder: Path, site: SiteFile) -> tuple[Service, ...]:
     """
     environment = flower_environment(folder / "flower")
     worker = (sys.executable, "-m", "client.deployment", str(folder))
+    threads = {"OMP_NUM_THREADS": str(site.threads)} if site.threads else {}
     return (
         Service(
             "supernode",
@@ -43,7 +44,7 @@ def site_services(folder: Path, site: SiteFile) -> tuple[Service, ...]:
             port=site.port,
             meanings=_MEANINGS,
         ),
-        Service("worker", worker, environment),
+        Service("worker", worker, {**environment, **threads}),
     )
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from common.errors import SettingsError
 from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
+from common.settings_file import read_settings_file
 from common.whole_file import whole_file
 
 SITE_FILE = "site.toml"
@@ -98,6 +95,8 @@ class SiteFile(_Part):
         Where its own programs talk to each other, on loopback.
     metrics_port : int
         Where Prometheus reads its metrics, on loopback; 0 for nowhere.
+    threads : int
+        Threads that it fine-tunes with; 0 for one a core. Of sums, the bits do not depend on it.
     bounds : Bounds
         What it allows.
     membership : Membership or None
@@ -110,6 +109,7 @@ class SiteFile(_Part):
     resample_key: str = ""
     port: int = Field(9094, ge=1, le=65535)
     metrics_port: int = Field(0, ge=0, le=65535)
+    threads: int = Field(0, ge=0, le=1024)
     bounds: Bounds = Bounds()
     membership: Membership | None = None
 
@@ -150,31 +150,7 @@ def read_site_file(folder: Path) -> SiteFile:
     SettingsError
         If it is missing, or naming what in it is wrong.
     """
-    path = folder / SITE_FILE
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(f"{path}: missing; make it with dermafed site init") from error
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from error
-    return check_site_file(found, path)
-
-
-def check_site_file(found: Mapping[str, Any], path: Path) -> SiteFile:
-    """Check what a site file holds, or will hold.
-
-    Raises
-    ------
-    SettingsError
-        Naming the file and each setting that is unknown or out of bounds.
-    """
-    try:
-        return SiteFile.model_validate(found)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
-        )
-        raise SettingsError(f"{path}: {problems}") from error
+    return read_settings_file(folder / SITE_FILE, SiteFile, "dermafed site init")
 
 
 def write_site_file(folder: Path, site: SiteFile) -> None:

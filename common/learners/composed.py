@@ -92,6 +92,13 @@ class HeadLearner:
         calibration = () if self._calibration is None else self._calibration.stages
         return (self.start().stage, *self.step.stages, *calibration)
 
+    @property
+    def rounds(self) -> int | None:
+        """The rounds that a fit takes; None where its sums tell when it is done."""
+        if self._calibration is not None or not isinstance(self.step, FromClassGrams):
+            return None
+        return 1 if self._class_grams is not None else len(self.stages)
+
     def start(self) -> State:
         """Give the state before the first round."""
         return State(CLASS_GRAM, {}) if self._class_grams is not None else self.front.start()

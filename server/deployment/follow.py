@@ -9,15 +9,27 @@ from typing import Any
 
 from common.errors import DeploymentError
 from server.deployment.control import RunSeen, ask_superlink
-from server.deployment.runs import Submitted, progress_of
+from server.deployment.expected import Expected, expected
+from server.deployment.runs import RunProgress, Submitted, progress_of
 from server.deployment.settings import CoordinatorFile
+from server.finetuning.lines import round_line
 
 _EVERY, _ASK_EVERY, _PATIENCE = 0.5, 3.0, 180.0
 _OWN = ("time", "event")
 
+Show = Callable[[RunProgress, Expected], None]
+
+
+def _show_nothing(_progress: RunProgress, _expected: Expected) -> None:
+    return
+
 
 def follow(
-    folder: Path, settings: CoordinatorFile, run: Submitted, report: Callable[[str], None]
+    folder: Path,
+    settings: CoordinatorFile,
+    run: Submitted,
+    report: Callable[[str], None],
+    show: Show = _show_nothing,
 ) -> None:
     """Report events until the run has ended.
 
@@ -31,61 +43,92 @@ def follow(
         The run.
     report : callable
         Called with a line of text for each event.
+    show : callable
+        Called with how far the run is, and what is expected of it, at each look.
 
     Raises
     ------
     DeploymentError
-        If it failed, or its SuperLink does not come back.
+        If it failed, its SuperLink does not come back, or does not know it.
     """
     *earlier, number = run.flower_runs
+    length = expected(run.run_settings)
     # What a run told before it was resumed, its operator has seen.
     told = len(progress_of(run).events) if earlier else 0
     asked = silent = 0.0
     while True:
         seen: RunSeen | None = None
+        missing = False
         now = time.monotonic()
         if now - asked >= _ASK_EVERY:
             asked = now
             try:
                 seen = ask_superlink(folder, settings).runs.get(number)
-                silent = 0.0
+                silent, missing = 0.0, seen is None
             except DeploymentError:
                 # The supervisor starts it again, and the ServerApp waits for it.
                 silent = silent or now
                 if now - silent > _PATIENCE:
                     raise
         # After the asking: what a run tells last is told of one that has finished, too.
-        events = progress_of(run).events
-        for event in events[told:]:
-            report(_line(event))
-        told = max(told, len(events))
-        if seen is not None and seen.state == "finished":
+        progress = progress_of(run)
+        for event in progress.events[told:]:
+            report(_line(event, progress, length))
+        told = max(told, len(progress.events))
+        show(progress, length)
+        if missing or (seen is not None and seen.state == "finished"):
             _end(run, seen, report)
             return
         time.sleep(_EVERY)
 
 
-def _end(run: Submitted, seen: RunSeen, report: Callable[[str], None]) -> None:
+def is_under_way(folder: Path, settings: CoordinatorFile, run: Submitted) -> bool:
+    """Tell whether Flower has not ended a run yet.
+
+    Raises
+    ------
+    DeploymentError
+        If the SuperLink does not answer.
+    """
+    if not run.flower_runs:
+        return False
+    seen = ask_superlink(folder, settings).runs.get(run.flower_runs[-1])
+    return seen is not None and seen.state != "finished"
+
+
+def _end(run: Submitted, seen: RunSeen | None, report: Callable[[str], None]) -> None:
     out = run.run_settings.out
-    if seen.outcome == "completed" and progress_of(run).finished:
+    # A run whose result is there is done, whether Flower still knows it or not.
+    if (seen is None or seen.outcome == "completed") and progress_of(run).finished:
         report(f"finished: {out}")
         return
+    onward = f"dermafed coordinator run --resume {run.name}"
+    if seen is None:
+        raise DeploymentError(
+            f"run {run.name}: the SuperLink knows no run {run.flower_runs[-1]}; its database was "
+            f"removed, or it is another coordinator's. The run goes on from its last round with "
+            f"{onward}"
+        )
     raise DeploymentError(
         f"run {run.name} {seen.outcome or 'ended'}: {seen.details or 'no reason given'}. It goes "
-        f"on from its last round with dermafed coordinator run --resume {run.name}"
+        f"on from its last round with {onward}"
     )
 
 
-def _line(event: dict[str, Any]) -> str:
+def _line(event: dict[str, Any], progress: RunProgress, length: Expected) -> str:
     kind = str(event["event"])
     if kind == "note":
         return str(event["text"])
-    # A round of sums; of one of fine-tuning, all is told.
     if kind == "round" and "stage" in event:
         sites, up = len(event.get("sites", ())), event.get("bytes_up", 0) / 1e6
+        total = "" if length.rounds is None else f" of {length.rounds}"
         return (
-            f"round {event['round']}: {event['stage']}, {sites} sites, {up:.2f} MB from them so far"
+            f"round {event['round']}{total}: {event['stage']}, {sites} sites, "
+            f"{up:.2f} MB from them so far"
         )
+    if kind == "round" and "depth" in event and length.rounds is not None:
+        rounds = [one for one in progress.events if one["event"] == "round"]
+        return round_line(event, rounds[: rounds.index(event) + 1], length.rounds)
     facts = ", ".join(
         f"{name} {value}"
         for name, value in event.items()

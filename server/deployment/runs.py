@@ -95,6 +95,19 @@ def submit(folder: Path, name: str, settings: RunSettings) -> Submitted:
     return record
 
 
+def stop_run(folder: Path, run: Submitted) -> None:
+    """Let Flower end a run; what its finished rounds left stays.
+
+    Raises
+    ------
+    DeploymentError
+        If it is not under way, or was never submitted.
+    """
+    if not run.flower_runs:
+        raise DeploymentError(f"run {run.name}: was never submitted")
+    flwr(folder, "stop", run.flower_runs[-1])
+
+
 def write_settings(folder: Path, name: str, settings: RunSettings) -> Submitted:
     """Write a run's settings, as Flower's command reads them.
 

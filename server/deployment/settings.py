@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from ipaddress import ip_address
 from pathlib import Path
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from common.errors import SettingsError
+from common.settings_file import read_settings_file
 from common.whole_file import whole_file
 
 COORDINATOR_FILE = "coordinator.toml"
@@ -66,18 +65,9 @@ def read_coordinator_file(folder: Path) -> CoordinatorFile:
     SettingsError
         If it is missing, or naming what in it is wrong.
     """
-    path = folder / COORDINATOR_FILE
-    try:
-        return CoordinatorFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise SettingsError(f"{path}: missing; make it with dermafed coordinator init") from error
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from error
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
-        )
-        raise SettingsError(f"{path}: {problems}") from error
+    return read_settings_file(
+        folder / COORDINATOR_FILE, CoordinatorFile, "dermafed coordinator init"
+    )
 
 
 def write_coordinator_file(folder: Path, settings: CoordinatorFile) -> None:

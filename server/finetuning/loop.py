@@ -15,13 +15,14 @@ from common.settings import RunSettings
 from common.split import Split
 from server.checkpoint import CheckpointFolder
 from server.events import EventLog
+from server.finetuning.lines import round_line
 from server.finetuning.progress import Progress
 from server.finetuning.rounds import Trained, TrainingRounds, Weights
 from server.result import pooled_and_by_site
 from server.strategies import Aggregation, make_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # What of a group's metrics the history of rounds holds.
 _SHOWN = ("n", "accuracy", "balanced_accuracy", "balanced_accuracy_bounds", "macro_auc")
@@ -49,6 +50,8 @@ class Loop:
         Keeps each round.
     identity : str
         Of the run's settings.
+    tell : callable
+        Called with a line of text for each round.
     """
 
     settings: RunSettings
@@ -60,6 +63,7 @@ class Loop:
     events: EventLog
     folder: CheckpointFolder
     identity: str
+    tell: Callable[[str], None]
 
     def run(self) -> None:
         """Do the rounds that are left.
@@ -159,27 +163,7 @@ class Loop:
         for kind, sites in entry["left_out"].items():
             self.events.emit("left_out", round=number, kind=kind, sites=sites)
         self.events.emit("round", train_loss=entry["loss"], **entry)
-        rounds.link.report(self._line(entry))
-
-    def _line(self, entry: dict[str, Any]) -> str:
-        """Say how a round went and how long the others may take."""
-        total = total_rounds(self.plan)
-        parts = [f"round {entry['round']} of {total}"]
-        if entry["loss"] is not None:
-            parts.append(f"loss {entry['loss']:.4f}")
-        pooled = entry["validation"]["pooled"] if entry["validation"] else {}
-        bounds = pooled.get("balanced_accuracy_bounds")
-        if bounds:
-            parts.append(f"balanced accuracy {bounds[0]:.4f} on {pooled['n']} validation images")
-        parts.append(f"{entry['seconds']:.1f} s")
-        done = [one["seconds"] for one in self.progress.history if one["depth"] == entry["depth"]]
-        left = (total - entry["round"]) * sum(done) / len(done)
-        if entry["round"] and left:
-            minutes = left / 60
-            parts.append(
-                f"about {left:.0f} s left" if minutes < 2 else f"about {minutes:.0f} min left"
-            )
-        return ", ".join(parts)
+        self.tell(round_line(entry, progress.history, total_rounds(self.plan)))
 
     def _is_patience_over(self) -> bool:
         progress, patience = self.progress, self.training.patience

@@ -1,55 +1,35 @@
-"""Rounds of fine-tuning and of evaluation over a grid: asked, checked, repeated or counted."""
+"""Rounds of fine-tuning and of evaluation over a grid: what is asked, and how it is checked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from flwr.app import ArrayRecord, MetricRecord, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import MetricRecord, RecordDict
 
 from common import wire
-from common.errors import ContributionError, RoundError
+from common.errors import RoundError
 from common.evaluation import check_evaluation, evaluation_spec
 from common.finetuning.order import Order
-from common.learners.base import ArraySpec, Contribution
+from common.learners.base import Contribution
 from common.site_info import SiteInfo
 from common.split import Split
 from common.wire.records import ARRAYS, CONFIG, METRICS, encode_arrays
 from server.collect import Asked
+from server.finetuning.asking import Answer, Answers, Repeats, ask_until_quorum
+from server.finetuning.messages import addressed, configured
 from server.link import Link
-from server.refusal import one_line
 from server.strategies.base import LOSS, STEPS, WEIGHT, Aggregation, metric_of, to_arrays
 
 if TYPE_CHECKING:
-    from flwr.app import ConfigRecord, Message
+    from flwr.app import Message
     from numpy.typing import NDArray
 
     from common.finetuning.travel import Travel
 
 Weights = dict[str, "NDArray[Any]"]
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Answers(Generic[Answer]):
-    """What the sites of a round that counts answered.
-
-    Attributes
-    ----------
-    of : dict
-        Answer by site name, in the order of the names.
-    left_out : dict of str to str
-        Sites that do not count in this round, with the reasons.
-    repeats : int
-        How often the round was repeated.
-    """
-
-    of: dict[str, Answer]
-    left_out: dict[str, str]
-    repeats: int
 
 
 @dataclass(frozen=True)
@@ -146,19 +126,16 @@ class TrainingRounds:
         if not trainers:
             raise RoundError(f"round {number}: no site has a training image")
         total = self._order(number, 0, 0, Split.TRAIN)
-        # Flower's strategies ask a grid for nothing but its nodes.
-        grid = cast(Grid, _Nodes(trainers))
-        configured = strategy.configure_train(
-            position + 1, encode_arrays(weights), wire.encode_order(total), grid
-        )
         spec = {**travel.weights, **travel.companions}
-        content = {message.metadata.dst_node_id: message.content for message in configured}
+        content = configured(
+            strategy, position + 1, encode_arrays(weights), wire.encode_order(total), trainers
+        )
         # Flower draws nodes in an order of chance.
         messages: dict[int, RecordDict] = {}
         for node in (node for node in self.sites if node in content):
             site = self.sites[node].site
             order = self._order(number, counted.get(site, 0), best.get(site, 0), Split.TRAIN)
-            messages[node] = _addressed(content[node], spec, self.start, wire.encode_order(order))
+            messages[node] = addressed(content[node], spec, self.start, wire.encode_order(order))
 
         def check(asked: Asked) -> Message:
             reply_content = asked.content()
@@ -174,7 +151,7 @@ class TrainingRounds:
             )
             return reply
 
-        answers = self._until_quorum("train", number, messages, wire.FINETUNE, check)
+        answers = self._ask("train", number, messages, wire.FINETUNE, check)
         steps = {site: int(metric_of(reply, STEPS)) for site, reply in answers.of.items()}
         record, metrics = strategy.aggregate_train(position + 1, list(answers.of.values()))
         if record is None or metrics is None:
@@ -236,9 +213,9 @@ class TrainingRounds:
             check_evaluation(sums)
             return sums
 
-        return self._until_quorum(part.value, number, messages, wire.JUDGE, check)
+        return self._ask(part.value, number, messages, wire.JUDGE, check)
 
-    def _until_quorum(
+    def _ask(
         self,
         what: str,
         number: int,
@@ -246,56 +223,9 @@ class TrainingRounds:
         kind: str,
         check: Callable[[Asked], Answer],
     ) -> Answers[Answer]:
-        """Ask until enough sites answer as they must."""
-        asked_of = len(messages)
-        quorum = min(self.link.policy.quorum or asked_of, asked_of)
-        repeat = 0
-        while True:
-            answered: dict[str, Answer] = {}
-            refused: dict[str, str] = {}
-            outgoing = (self.link.message(one, node, kind) for node, one in messages.items())
-            for asked in self.link.ask(outgoing):
-                site = self.sites[asked.node_id].site
-                try:
-                    answered[site] = check(asked)
-                except ContributionError as error:
-                    refused[site] = one_line(error)
-            for site, problem in refused.items():
-                self.link.report(f"round {number}, {what}: {site} left out: {problem}")
-            if len(answered) >= quorum:
-                return Answers(answered, refused, repeat)
-            count = f"{len(answered)} of {asked_of} sites count, {quorum} are needed"
-            if repeat == self.retries:
-                reasons = "; ".join(f"{site}: {problem}" for site, problem in refused.items())
-                raise RoundError(
-                    f"round {number}, {what}: {count}, after {repeat} repeats. {reasons}"
-                )
-            self.link.report(f"round {number}, {what}: {count}; it is repeated")
-            self.on_repeat(what, number, refused)
-            repeat += 1
+        repeats = Repeats(self.retries, self.on_repeat)
+        return ask_until_quorum(self.link, self.sites, repeats, what, number, messages, kind, check)
 
     def _order(self, number: int, state_round: int, best: int, part: Split) -> Order:
         total = np.sum(list(self.class_counts.values()), axis=0)
         return Order(self.run, number, state_round, best, part, tuple(total.tolist()))
-
-
-class _Nodes:
-    def __init__(self, nodes: list[int]) -> None:
-        self._nodes = nodes
-
-    def get_node_ids(self) -> list[int]:
-        return list(self._nodes)
-
-
-def _addressed(
-    content: RecordDict, spec: Mapping[str, ArraySpec], start: Weights, config: ConfigRecord
-) -> RecordDict:
-    """Put a site's own order beside the arrays; the strategy's settings stay.
-
-    Sites are sent what they expect: of SCAFFOLD's variates, those of parameters.
-    """
-    arrays = cast(ArrayRecord, content[ARRAYS])
-    sent = ArrayRecord({name: arrays[name] for name in spec})
-    sent.update(encode_arrays(start))
-    both = {**cast("ConfigRecord", content[CONFIG]), **config}
-    return RecordDict({ARRAYS: sent, CONFIG: type(config)(both)})

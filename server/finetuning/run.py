@@ -12,14 +12,12 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from common.backbones import get_backbone
-from common.errors import SettingsError
 from common.finetuning.balance import site_share
+from common.finetuning.check import check_finetuning, check_site_count
 from common.finetuning.model import NetworkDescription, NetworkModel, save_network
-from common.finetuning.network import FineTunedNetwork, build_network, write_tensors
-from common.finetuning.plan import Phase, parse_plan
+from common.finetuning.network import build_network, write_tensors
 from common.finetuning.settings import TrainingSettings
 from common.finetuning.strategies import strategy_kind, training_of
-from common.finetuning.travel import Travel
 from common.learners import read_settings
 from common.settings import RunSettings
 from common.site_info import SiteInfo
@@ -36,7 +34,6 @@ from server.finetuning.start import HEAD_FOLDER, come_back, learn_head
 from server.journal import identity_of
 from server.link import Link, RoundPolicy, Traffic
 from server.result import describe_run, pooled_and_by_site, timed, write_result
-from server.strategies import make_strategy
 from server.sum_strategy import SumStrategy
 
 _TOKEN_BYTES = 16
@@ -76,11 +73,10 @@ def run_finetuning(
         If a setting is wrong, a round stays below the quorum, a folder cannot be written or a
         tracking server does not take the run.
     """
+    # Before any site is asked, so that a wrong setting is told at once.
+    plan = check_finetuning(settings)
     training = training_of(settings.strategy, settings.training)
     backbone = get_backbone(settings.backbone)
-    plan = parse_plan(training.plan, backbone.stages)
-    # Before any site is asked, so that a wrong setting is told at once.
-    make_strategy(settings.strategy, settings.strategy_settings)
     read_settings(settings.learner, settings.learner_settings)
     policy = RoundPolicy(settings.quorum, settings.deadline, settings.window, settings.retries)
     link = SumStrategy(grid, policy, report)
@@ -93,6 +89,8 @@ def run_finetuning(
     sinks = open_sinks(settings, work.stem, run, None if progress is None else progress.round)
     seconds: dict[str, float] = {}
     with EventLog(work / EVENTS_FILE, sinks) as events:
+        # Rounds are events themselves, and are not told twice.
+        link.report = events.noting(report)
         if progress is not None:
             link.traffic = Traffic(**progress.traffic)
         with timed(seconds, "join"):
@@ -104,20 +102,31 @@ def run_finetuning(
                 invited(settings),
             )
         if progress is None:
+            check_site_count(settings, len(sites))
             network = build_network(backbone, len(next(iter(sites.values())).classes))
-            _check_plan(network, plan, training, settings.strategy)
             events.emit("start", run=run, sites=[info.site for info in sites.values()])
-            start, sites = learn_head(link, settings, sites, work, report)
+            start, sites = learn_head(link, settings, sites, work, link.report)
             progress = Progress(run, start, {}, {}, {})
             events.emit("head", test=shortened(start.frozen_head))
         else:
             sites = come_back(progress.start, sites, link)
             network = build_network(backbone, len(next(iter(sites.values())).classes))
             events.emit("resume", run=run, rounds_done=progress.round)
-            report(f"going on after round {progress.round}")
+            link.report(f"going on after round {progress.round}")
         write_tensors(dict(network.state_dict(keep_vars=True)), progress.start.classifier)
         rounds = _rounds(link, sites, settings, training, progress, events)
-        loop = Loop(settings, training, plan, network, rounds, progress, events, folder, identity)
+        loop = Loop(
+            settings,
+            training,
+            plan,
+            network,
+            rounds,
+            progress,
+            events,
+            folder,
+            identity,
+            report,
+        )
         with timed(seconds, "finetune"):
             loop.run()
         best = progress.best_round
@@ -147,17 +156,6 @@ def run_finetuning(
     result["partition"]["left_out"].update(answers.left_out)
     write_result(out, result)
     return result
-
-
-def _check_plan(
-    network: FineTunedNetwork, plan: tuple[Phase, ...], training: TrainingSettings, strategy: str
-) -> None:
-    """Refuse a plan in whose first phase nothing would travel."""
-    if not Travel(network, plan[0].depth, training.norm, strategy).weights:
-        raise SettingsError(
-            f"training setting plan: {strategy} leaves the head at its site, so the plan cannot "
-            "begin with it; begin with a number of stages, or all"
-        )
 
 
 def _rounds(

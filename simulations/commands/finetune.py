@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from common.console import output
-from common.errors import SettingsError
 from common.finetuning.head import head_settings
 from common.finetuning.strategies import STRATEGIES
 from common.learners import LEARNERS
+from common.limits import DEFAULT_MINIMUM
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.run_folder import check_run_folder
 from common.settings import RunSettings
@@ -58,6 +58,12 @@ def finetune(
     retries: Annotated[
         int, typer.Option(help="How often a round below the quorum is repeated.")
     ] = 2,
+    disclosure: Annotated[
+        str, typer.Option(help="What sites withhold: exact (nothing) or guarded, as real ones.")
+    ] = "exact",
+    minimum_count: Annotated[
+        int, typer.Option(help="Fewest images that a guarded site's statistic may be over.")
+    ] = DEFAULT_MINIMUM,
     without: Annotated[
         list[str] | None, typer.Option(help="A site that has withdrawn; once for each.")
     ] = None,
@@ -101,6 +107,8 @@ def finetune(
             "learner-settings": head_settings(learner),
             "partition": partition,
             "backbone": backbone,
+            "disclosure": disclosure,
+            "minimum-count": minimum_count,
             "without": ",".join(without or ()),
             "split-seed": split_seed,
             "seed": seed,
@@ -125,19 +133,12 @@ def finetune(
 
 def _check_names(settings: RunSettings) -> None:
     """Refuse an unknown name or setting, or a missing package, before anything is computed."""
-    from common.backbones import get_backbone
-    from common.finetuning.plan import parse_plan
-    from common.finetuning.strategies import read_strategy, training_of
+    from common.finetuning.check import check_finetuning
     from common.learners import read_settings
     from common.partition import parse_partition
     from server.finetuning.sinks import check_sinks
 
-    read_strategy(settings.strategy, settings.strategy_settings)
-    training = training_of(settings.strategy, settings.training)
-    backbone = get_backbone(settings.backbone)
-    if not backbone.stages:
-        raise SettingsError(f"backbone {settings.backbone}: has no stages, so it is not fine-tuned")
-    parse_plan(training.plan, backbone.stages)
+    check_finetuning(settings)
     read_settings(settings.learner, settings.learner_settings)
     parse_partition(settings.partition)
     check_sinks(settings)

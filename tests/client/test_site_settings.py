@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.deployment.bounds import check_bounds, refuse_unknown
+from client.deployment.programs import site_services
 from client.deployment.settings import (
     SITE_FILE,
     Bounds,
@@ -59,6 +60,7 @@ _SITES = st.builds(
     resample_key=st.just("") | st.text(st.characters(codec="utf-8"), min_size=16, max_size=40),
     port=st.integers(1, 65535),
     metrics_port=st.integers(0, 65535),
+    threads=st.integers(0, 1024),
     bounds=_BOUNDS,
     membership=st.none() | _MEMBERS,
 )
@@ -114,6 +116,7 @@ def test_a_site_allows_no_learner_and_no_fine_tuning_unless_it_says_so(tmp_path:
         ("port", {"port": 0}),
         ("port", {"port": 65536}),
         ("metrics_port", {"metrics_port": -1}),
+        ("threads", {"threads": -1}),
         ("resample_key", {"resample_key": "fifteen letters"}),
         ("bounds.minimum_count", {"bounds": {"minimum_count": 1}}),
         ("bounds.minimum_count", {"bounds": {"minimum_count": -5}}),
@@ -257,3 +260,13 @@ def test_a_mistyped_name_in_the_bounds_is_refused_with_what_is_known(
     with pytest.raises(BoundsError) as caught:
         refuse_unknown(bounds)
     assert str(caught.value).startswith(f"site.toml {told}")
+
+
+def test_a_site_trains_with_the_threads_that_it_names_and_with_all_if_it_names_none(
+    tmp_path: Path,
+) -> None:
+    site = SiteFile(site="dias", cohort=Path("/data"), membership=Membership(**MEMBER))
+    for threads, told in [(0, None), (3, "3")]:
+        supernode, worker = site_services(tmp_path, site.model_copy(update={"threads": threads}))
+        assert worker.environment.get("OMP_NUM_THREADS") == told
+        assert "OMP_NUM_THREADS" not in supernode.environment

@@ -225,7 +225,7 @@ def test_another_versions_format_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as changed:
-        changed.setattr("server.checkpoint.FORMAT", 2)
+        changed.setattr("server.checkpoint.FORMAT", 1)
         CheckpointFolder(tmp_path).save(_checkpoint(1))
     with pytest.raises(RunFolderError, match="another version of dermafed"):
         CheckpointFolder(tmp_path).latest("settings")
@@ -268,6 +268,32 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(OutputError, match="round-0001: cannot write the checkpoint"):
         CheckpointFolder(tmp_path / "file").save(_checkpoint(1))
+
+
+def test_arrays_that_groups_share_are_written_once_and_are_shared_again(tmp_path: Path) -> None:
+    weights = {"a": np.arange(1000.0), "b": np.ones(1000)}
+    apart = {name: array.copy() for name, array in weights.items()}
+    sizes = []
+    for folder, groups in [
+        ("one", {"global": weights}),
+        ("shared", {"global": weights, "best": dict(weights)}),
+        ("apart", {"global": weights, "best": apart}),
+    ]:
+        made = CheckpointFolder(tmp_path / folder)
+        made.save(_checkpoint(1, arrays=groups))
+        found, _ = made.latest("settings")
+        assert found is not None
+        for group, arrays in groups.items():
+            assert list(found.arrays[group]) == list(arrays)
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(found.arrays[group][name], array)
+        sizes.append(_only(tmp_path / folder, "*.safetensors").stat().st_size)
+    assert sizes[0] == sizes[1] < 20_000 < 32_000 < sizes[2]
+    # A run that goes on from it, and saves again, writes no more than before.
+    shared = CheckpointFolder(tmp_path / "shared")
+    found, _ = shared.latest("settings")
+    assert found is not None
+    assert found.arrays["best"]["a"] is found.arrays["global"]["a"]
 
 
 def test_nothing_on_disk_is_pickled(tmp_path: Path) -> None:

@@ -20,6 +20,11 @@ from server.events import EventLog
 SETTINGS = CoordinatorFile(host="fed.example.org")
 
 
+@pytest.fixture(autouse=True)
+def _tiny_backbone() -> None:
+    """Leave the backbones as they are: a run is checked against the one that it names."""
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What ``flwr`` is asked; its runs are numbered 101, 102 and so on."""
@@ -147,6 +152,7 @@ class _Superlink:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, run: Submitted) -> None:
         self.now, self.seen = 0.0, RunSeen("running", "", "")
         self.silent: list[tuple[float, float]] = []
+        self.forgets = False
         self.asked: list[float] = []
         self._number = run.flower_runs[-1]
         self._then: list[Callable[[], None]] = []
@@ -172,6 +178,8 @@ class _Superlink:
         self.asked.append(self.now)
         if any(start <= self.now < end for start, end in self.silent):
             raise DeploymentError("the coordinator does not answer")
+        if self.forgets:
+            return Seen({}, {"7": self.seen})
         return Seen({}, {self._number: self.seen, "7": RunSeen("finished", "failed", "another")})
 
 
@@ -260,6 +268,83 @@ def test_a_run_without_a_result_ends_with_the_reason_and_how_to_go_on(
     with pytest.raises(DeploymentError, match="dermafed coordinator run --resume first") as caught:
         _follow(tmp_path, run)
     assert str(caught.value).startswith(why)
+
+
+def test_a_run_that_the_superlink_does_not_know_ends_the_following(
+    tmp_path: Path, run: Submitted, superlink: _Superlink
+) -> None:
+    # Its database was removed while it was away, so that it comes back without the run.
+    superlink.silent = [(10.0, 20.0)]
+    superlink.then(*[lambda: None] * 20, lambda: setattr(superlink, "forgets", True))
+    with pytest.raises(DeploymentError, match="run first: the SuperLink knows no run 101;") as told:
+        _follow(tmp_path, run)
+    assert "dermafed coordinator run --resume first" in str(told.value)
+    assert superlink.now < 30.0
+
+
+def test_a_finished_run_that_the_superlink_has_forgotten_is_finished(
+    tmp_path: Path, run: Submitted, superlink: _Superlink
+) -> None:
+    _log(run).close()
+    _finish(run)
+    superlink.forgets = True
+    assert _follow(tmp_path, run) == [f"finished: {run.run_settings.out}"]
+
+
+def test_a_run_is_under_way_until_flower_says_that_it_has_finished(
+    tmp_path: Path, run: Submitted, superlink: _Superlink
+) -> None:
+    assert follow.is_under_way(tmp_path, SETTINGS, run)
+    superlink.ends("failed")
+    assert not follow.is_under_way(tmp_path, SETTINGS, run)
+    superlink.forgets = True
+    superlink.seen = RunSeen("running", "", "")
+    assert not follow.is_under_way(tmp_path, SETTINGS, run)
+    never = run.model_copy(update={"flower_runs": ()})
+    assert not follow.is_under_way(tmp_path, SETTINGS, never)
+
+
+def test_a_run_is_stopped_by_the_number_of_its_last_start(
+    tmp_path: Path, run: Submitted, asked: list[tuple[str, ...]]
+) -> None:
+    again = submit(tmp_path, "first", run.run_settings)
+    runs.stop_run(tmp_path, again)
+    assert asked[-1] == ("stop", "102")
+    with pytest.raises(DeploymentError, match="run first: was never submitted"):
+        runs.stop_run(tmp_path, run.model_copy(update={"flower_runs": ()}))
+
+
+def test_rounds_of_fine_tuning_are_told_with_those_to_come_and_the_time_left(
+    tmp_path: Path, asked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(tmp_path, "tuned", strategy="fedavg", training="plan=head:1,all:2")
+    run = submit(tmp_path, "tuned", settings)
+    superlink = _Superlink(monkeypatch, run)
+    pooled = {"n": 48, "balanced_accuracy_bounds": [0.5, 0.75]}
+    rest = {"validation": {"pooled": pooled}, "steps": {}, "bytes_up": 5, "bytes_down": 1}
+    with _log(run) as log:
+        log.emit("round", round=0, depth=0, loss=None, seconds=3.0, **rest)
+        log.emit("round", round=1, depth=0, loss=1.25, seconds=5.0, **rest)
+        log.emit("round", round=2, depth=9, loss=0.5, seconds=30.0, **{**rest, "validation": None})
+    shown: list[tuple[int, int | None]] = []
+    _finish(run)
+    superlink.ends("completed")
+    lines: list[str] = []
+    follow.follow(
+        tmp_path,
+        SETTINGS,
+        run,
+        lines.append,
+        lambda progress, length: shown.append((progress.rounds, length.rounds)),
+    )
+    on, left = "on 48 validation images", "about 8 s left"
+    assert lines == [
+        f"round 0 of 3, balanced accuracy 0.5000 to 0.7500 {on}, 3.0 s",
+        f"round 1 of 3, loss 1.2500, balanced accuracy 0.5000 to 0.7500 {on}, 5.0 s, {left}",
+        "round 2 of 3, loss 0.5000, 30.0 s, about 30 s left",
+        f"finished: {settings.out}",
+    ]
+    assert set(shown) == {(2, 3)}
 
 
 def test_a_superlink_that_comes_back_is_waited_for(

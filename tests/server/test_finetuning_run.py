@@ -46,8 +46,12 @@ def test_the_best_rounds_network_is_tested_and_written(
     np.testing.assert_array_equal(stage.detach().numpy(), model.arrays["trunk.0.0.weight"])
     assert json.loads((tmp_path / "out/result.json").read_text()) == result
     assert (tmp_path / "out/model.safetensors").is_file()
-    kinds = [event["event"] for event in read_events(tmp_path / "out/events.jsonl")]
+    events = read_events(tmp_path / "out/events.jsonl")
+    kinds = [event["event"] for event in events if event["event"] != "note"]
     assert kinds == ["start", "head", *["round"] * 6, "end"]
+    # What an operator is told of the sites is in the log, and rounds are not told twice.
+    notes = [event["text"] for event in events if event["event"] == "note"]
+    assert [note.partition(":")[0] for note in notes] == ["dias", "modern", "molemax", "rosendahl"]
 
 
 def test_the_class_counts_of_an_order_are_those_of_all_training_images(

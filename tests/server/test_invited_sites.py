@@ -45,37 +45,58 @@ def test_an_invited_site_that_is_not_there_is_no_stranger(
     assert len(joined) == 4
 
 
-@pytest.mark.parametrize(
-    ("registered", "reason"),
-    [
-        ({**ALL, 7: "vidir"}, "says that it is dias, but its key is vidir's"),
-        (
-            {node: name for node, name in ALL.items() if node != 7},
-            "says that it is dias, but its key is no invited site's",
-        ),
-    ],
-)
-def test_a_node_whose_key_is_anothers_or_nobodys_is_refused_by_name(
-    hospitals: Hospitals,
-    strategy_of: StrategyOf,
-    registered: dict[int, str],
-    reason: str,
-    reports: list[str],
+def test_a_node_whose_key_is_anothers_is_refused_by_name(
+    hospitals: Hospitals, strategy_of: StrategyOf, reports: list[str]
 ) -> None:
     strategy = strategy_of(hospitals.grid(), quorum=3)
-    joined = _join(strategy, hospitals, registered)
+    joined = _join(strategy, hospitals, {**ALL, 7: "vidir"})
     assert list(joined) == [3, 9, 5]
+    reason = "says that it is dias, but its key is vidir's"
     assert strategy.left_out == {"node 7": reason}
     assert reports == [f"join: node 7 left out: {reason}"]
 
 
 @pytest.mark.parametrize("quorum", [0, 4])
-def test_the_quorum_counts_without_the_stranger(
+def test_the_quorum_counts_without_an_impostor(
     hospitals: Hospitals, strategy_of: StrategyOf, quorum: int
 ) -> None:
     registered = {**ALL, 7: "vidir"}
     with pytest.raises(RoundError, match=r"3 of 4 sites count, 4 are needed\. node 7: says that"):
         _join(strategy_of(hospitals.grid(), quorum=quorum), hospitals, registered)
+
+
+# A stranger: its key is with Flower, but it is no site of the run.
+
+
+@pytest.mark.parametrize("quorum", [0, 3])
+def test_a_stranger_is_named_and_asked_nothing_and_the_invited_sites_go_on(
+    hospitals: Hospitals, strategy_of: StrategyOf, reports: list[str], quorum: int
+) -> None:
+    grid = hospitals.grid()
+    strategy = strategy_of(grid, quorum=quorum)
+    joined = _join(strategy, hospitals, {n: name for n, name in ALL.items() if n != 7})
+    assert list(joined) == [3, 9, 5]
+    assert strategy.left_out == {"node 7": "its key is no invited site's"}
+    assert reports == ["join: node 7 left out: its key is no invited site's"]
+    assert grid.kinds_asked(7) == []
+
+
+def test_a_quorum_that_needs_the_stranger_is_not_met(
+    hospitals: Hospitals, strategy_of: StrategyOf
+) -> None:
+    registered = {n: name for n, name in ALL.items() if n != 7}
+    with pytest.raises(RoundError, match="3 of 3 sites count, 4 are needed"):
+        _join(strategy_of(hospitals.grid(), quorum=4), hospitals, registered)
+
+
+def test_a_stranger_does_not_stand_in_for_a_site_that_is_waited_for(
+    hospitals: Hospitals, strategy_of: StrategyOf
+) -> None:
+    strategy = strategy_of(hospitals.grid(), deadline=5.0)
+    fingerprint = hospitals.sites[9].backbone.fingerprint
+    registered = {**{n: name for n, name in ALL.items() if n != 7}, 77: "dias"}
+    with pytest.raises(RoundError, match="3 of 4 sites are online after 5 s"):
+        strategy.join(4, fingerprint, 1, (), registered)
 
 
 def test_an_impostor_does_not_turn_out_the_site_that_it_poses_as(
@@ -113,7 +134,7 @@ def test_a_name_that_only_looks_like_the_registered_one_is_another(
     assert list(_join(strategy, hospitals, ALL)) == [3, 9, 5]
 
 
-def test_a_strangers_classes_are_not_counted_in_the_task(
+def test_an_impostors_classes_are_not_counted_in_the_task(
     hospitals: Hospitals, strategy_of: StrategyOf
 ) -> None:
     def forge(_message: Message, right: Message) -> list[Message]:
@@ -123,12 +144,12 @@ def test_a_strangers_classes_are_not_counted_in_the_task(
         record["malignant"] = ["mel"]
         return [right]
 
-    # Two strangers and one invited site: by their votes, it would be the one turned out.
+    # Two impostors and one invited site: by their votes, it would be the one turned out.
     del hospitals.sites[5]
     grid = hospitals.grid()
     grid.tamper = {7: forge, 3: forge}
     strategy = strategy_of(grid, quorum=1)
-    assert list(_join(strategy, hospitals, {9: "molemax"})) == [9]
+    assert list(_join(strategy, hospitals, {9: "molemax", 7: "a", 3: "b"})) == [9]
 
 
 def test_without_a_registry_names_are_believed(
@@ -167,7 +188,7 @@ def test_a_registry_in_which_nobody_is_lets_nobody_in(
     hospitals: Hospitals, strategy_of: StrategyOf, tmp_path: Path
 ) -> None:
     settings = RunSettings(registry=str(tmp_path / "sites.json"))
-    with pytest.raises(RoundError, match="0 of 4 sites count"):
+    with pytest.raises(RoundError, match="0 of 1 sites are online"):
         _join(strategy_of(hospitals.grid(), quorum=1), hospitals, invited(settings))
 
 

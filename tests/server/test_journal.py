@@ -15,9 +15,11 @@ from common.errors import RoundError, RunFolderError
 from common.model import load_model
 from common.settings import RunSettings
 from server.app import app
+from server.checkpoint import CheckpointFolder
 from server.deployment.registry import Member, write_registry
 from server.events import EVENTS_FILE, read_events
 from server.federation import run_federation
+from server.journal import identity_of
 from server.sum_strategy import SumStrategy
 
 if TYPE_CHECKING:
@@ -61,9 +63,12 @@ class _Coordinator:
         grid.push_messages = dying  # type: ignore[method-assign]
         out = self.folder / f"out-{self._runs}"
         out.mkdir()
-        settings = RunSettings(backbone="tiny", draws=5, **{**self.task, **changes})
+        settings = RunSettings(**{**self.settings(), **changes})
         run_federation(grid, settings, out, self.reports.append, self.work)
         return out, grid
+
+    def settings(self) -> dict[str, Any]:
+        return {"backbone": "tiny", "draws": 5, **self.task}
 
     def die(self, at: float) -> None:
         with pytest.raises(_DiedError):
@@ -202,7 +207,13 @@ def test_sums_of_other_sites_do_not_mix_so_the_run_begins_anew_and_says_so(
     kinds = torn.kinds()
     assert kinds[:5] == ["start", *["round"] * 2, "failed", "start"]
     assert kinds[5:] == ["begin_again", *["round"] * expected["rounds"]]
-    assert torn.events()[5]["reason"] == "the sites are not those of the checkpoint"
+    events = torn.events()
+    assert events[5]["reason"] == "the sites are not those of the checkpoint"
+    # Nothing of the abandoned attempt bears the token of the new one.
+    assert events[4]["run"] != events[0]["run"]
+    kept, _ = CheckpointFolder(torn.work).latest(identity_of(RunSettings(**torn.settings())))
+    assert kept is not None
+    assert kept.run == events[4]["run"]
 
 
 def test_a_run_with_a_ledger_begins_anew_and_counts_only_what_it_asked(

@@ -10,12 +10,13 @@ import typer
 
 from client.commands.site.folder import DEFAULT, SiteFolder
 from client.deployment.programs import KEY, PUBLIC_KEY, SECRET
-from client.deployment.settings import SITE_FILE, check_site_file, write_site_file
+from client.deployment.settings import SITE_FILE, SiteFile, write_site_file
 from common.cohort import load_cohort
 from common.console import output, say
 from common.errors import CohortError, SettingsError
 from common.learners import LEARNERS
 from common.limits import DEFAULT_MINIMUM
+from common.settings_file import check_settings_of
 from common.trust import new_site_key, write_private, write_public
 
 
@@ -28,6 +29,9 @@ def init(
     ] = DEFAULT_MINIMUM,
     port: Annotated[int, typer.Option(help="For the site's own programs, on loopback.")] = 9094,
     cache: Annotated[Path | None, typer.Option(help="Folder of features.")] = None,
+    threads: Annotated[
+        int, typer.Option(help="Threads to fine-tune with; 0 for one a core.", min=0)
+    ] = 0,
 ) -> None:
     """Make a site's key and settings; nothing is sent anywhere.
 
@@ -42,15 +46,17 @@ def init(
         raise CohortError(f"site {site}: not in {table.root}; sites: {table.sites}")
     if (folder / SITE_FILE).exists():
         raise SettingsError(f"{folder / SITE_FILE}: exists already; edit it, or choose --folder")
-    made = check_site_file(
+    made = check_settings_of(
+        folder / SITE_FILE,
+        SiteFile,
         {
             "site": site,
             "cohort": cohort.absolute(),
             "cache": None if cache is None else cache.absolute(),
             "port": port,
+            "threads": threads,
             "bounds": {"learners": tuple(LEARNERS), "minimum_count": minimum_count},
         },
-        folder / SITE_FILE,
     )
     private, public = new_site_key(site)
     folder.mkdir(parents=True, exist_ok=True)

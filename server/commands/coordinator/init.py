@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from common.console import output, say
-from common.errors import SettingsError
+from common.settings_file import check_settings_of
 from server.commands.coordinator.folder import DEFAULT, CoordinatorFolder
 from server.deployment.programs import AUTHORITY_KEY
 from server.deployment.settings import COORDINATOR_FILE, CoordinatorFile
@@ -31,18 +30,18 @@ def init(
       dermafed coordinator init --host fed.example.org
     """
     folder = folder.absolute()
-    try:
-        settings = CoordinatorFile(
-            federation=federation,
-            host=host,
-            listen=listen,
-            port=port,
-            flower_port=flower_port,
-            page_port=page_port,
-        )
-    except ValidationError as error:
-        problems = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
-        raise SettingsError(f"coordinator init: {problems}") from error
+    settings = check_settings_of(
+        "coordinator init",
+        CoordinatorFile,
+        {
+            "federation": federation,
+            "host": host,
+            "listen": listen,
+            "port": port,
+            "flower_port": flower_port,
+            "page_port": page_port,
+        },
+    )
     make_coordinator(folder, settings)
     console = output()
     say(console, f"{folder / COORDINATOR_FILE}: settings; sites come to {settings.address}")
