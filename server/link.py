@@ -101,7 +101,7 @@ class Link:
         Parameters
         ----------
         expected : int
-            Nodes to wait for; 0 for those online.
+            Nodes to wait for; 0 for those online. After the deadline, a quorum of them is enough.
         backbone : str
             Fingerprint of the backbone that every site must use.
         split_seed : int
@@ -122,11 +122,17 @@ class Link:
         RoundError
             If nodes do not come, two have one name, or too few agree on the task.
         """
+        # A key tells who a node is, whatever it says, and before it says anything.
+        self.names.update(invited or {})
         nodes, strangers = self._wait_for_nodes(expected, invited)
         # The quorum is of the invited sites: nobody else may end their run.
         self._leave_out("join", {f"node {node}": STRANGER for node in strangers})
         joined: dict[int, SiteInfo] = {}
-        refused: dict[str, str] = {}
+        refused = {
+            name: "was not online when the run began"
+            for node, name in (invited or {}).items()
+            if node not in nodes and name not in without
+        }
         messages = (self.message(RecordDict(), node, wire.JOIN) for node in nodes)
         for asked in self.ask(messages):
             try:
@@ -134,7 +140,7 @@ class Link:
                 refuse_impostor(asked.node_id, info, invited)
                 joined[asked.node_id] = info
             except ContributionError as error:
-                refused[f"node {asked.node_id}"] = one_line(error)
+                refused[self._name(asked.node_id)] = one_line(error)
         joined = dict(sorted(joined.items(), key=lambda item: item[1].site))
         self.names.update((node, info.site) for node, info in joined.items())
         refuse_doubles(joined)
@@ -202,9 +208,10 @@ class Link:
         while True:
             there = sorted(self.grid.get_node_ids())
             nodes = [node for node in there if invited is None or node in invited]
-            if len(nodes) >= max(expected, 1):
+            late = time.monotonic() >= end
+            if len(nodes) >= max(expected, 1) or (late and 0 < self.policy.quorum <= len(nodes)):
                 return nodes, [node for node in there if node not in nodes]
-            if time.monotonic() >= end:
+            if late:
                 raise RoundError(
                     f"{len(nodes)} of {max(expected, 1)} sites are online after "
                     f"{self.policy.deadline:g} s; start the others, or lower the setting sites"

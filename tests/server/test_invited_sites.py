@@ -17,7 +17,7 @@ from server.sum_strategy import SumStrategy
 
 if TYPE_CHECKING:
     from common.site_info import SiteInfo
-    from tests.server.conftest import Hospitals
+    from tests.server.conftest import Clock, Hospitals
 
 StrategyOf = Callable[..., SumStrategy]
 # By node, as the fixture `hospitals` has it.
@@ -38,11 +38,38 @@ def test_sites_under_their_registered_names_take_part(
     assert {node: info.site for node, info in joined.items()} == ALL
 
 
-def test_an_invited_site_that_is_not_there_is_no_stranger(
+def test_an_invited_site_that_is_not_there_is_no_stranger_and_named(
     hospitals: Hospitals, strategy_of: StrategyOf
 ) -> None:
-    joined = _join(strategy_of(hospitals.grid()), hospitals, {**ALL, 77: "vidir"})
+    strategy = strategy_of(hospitals.grid())
+    joined = _join(strategy, hospitals, {**ALL, 77: "vidir"})
     assert len(joined) == 4
+    assert strategy.left_out == {"vidir": "was not online when the run began"}
+
+
+def test_after_the_deadline_a_quorum_of_the_expected_sites_is_enough(
+    hospitals: Hospitals, strategy_of: StrategyOf, clock: Clock
+) -> None:
+    fingerprint = hospitals.sites[9].backbone.fingerprint
+    grid = hospitals.grid()
+    del grid.answers[9]
+    strategy = strategy_of(grid, quorum=3, deadline=30.0)
+    assert list(strategy.join(4, fingerprint, 1, (), ALL)) == [7, 3, 5]
+    assert strategy.left_out == {"molemax": "was not online when the run began"}
+    assert 30.0 <= clock.now < 31.0
+    for quorum in (0, 4):
+        with pytest.raises(RoundError, match="3 of 4 sites are online after 30 s"):
+            strategy_of(grid, quorum=quorum, deadline=30.0).join(4, fingerprint, 1, (), ALL)
+
+
+def test_a_site_that_says_nothing_at_all_is_named_by_its_key(
+    hospitals: Hospitals, strategy_of: StrategyOf
+) -> None:
+    grid = hospitals.grid()
+    grid.tamper[9] = lambda _message, _right: []
+    strategy = strategy_of(grid, quorum=3, deadline=30.0)
+    assert list(_join(strategy, hospitals, ALL)) == [7, 3, 5]
+    assert strategy.left_out == {"molemax": "no reply within 30 s"}
 
 
 def test_a_node_whose_key_is_anothers_is_refused_by_name(
@@ -52,8 +79,8 @@ def test_a_node_whose_key_is_anothers_is_refused_by_name(
     joined = _join(strategy, hospitals, {**ALL, 7: "vidir"})
     assert list(joined) == [3, 9, 5]
     reason = "says that it is dias, but its key is vidir's"
-    assert strategy.left_out == {"node 7": reason}
-    assert reports == [f"join: node 7 left out: {reason}"]
+    assert strategy.left_out == {"vidir": reason}
+    assert reports == [f"join: vidir left out: {reason}"]
 
 
 @pytest.mark.parametrize("quorum", [0, 4])
@@ -61,7 +88,7 @@ def test_the_quorum_counts_without_an_impostor(
     hospitals: Hospitals, strategy_of: StrategyOf, quorum: int
 ) -> None:
     registered = {**ALL, 7: "vidir"}
-    with pytest.raises(RoundError, match=r"3 of 4 sites count, 4 are needed\. node 7: says that"):
+    with pytest.raises(RoundError, match=r"3 of 4 sites count, 4 are needed\. vidir: says that"):
         _join(strategy_of(hospitals.grid(), quorum=quorum), hospitals, registered)
 
 
@@ -112,7 +139,7 @@ def test_an_impostor_does_not_turn_out_the_site_that_it_poses_as(
         3: "modern",
         5: "rosendahl",
     }
-    assert strategy.left_out == {"node 9": "says that it is dias, but its key is molemax's"}
+    assert strategy.left_out == {"molemax": "says that it is dias, but its key is molemax's"}
 
 
 def test_two_sites_that_swap_their_names_are_both_refused(
@@ -122,7 +149,7 @@ def test_two_sites_that_swap_their_names_are_both_refused(
     hospitals.replace(7, name="molemax")
     strategy = strategy_of(hospitals.grid(), quorum=2)
     assert list(_join(strategy, hospitals, ALL)) == [3, 5]
-    assert strategy.left_out.keys() == {"node 7", "node 9"}
+    assert strategy.left_out.keys() == {"dias", "molemax"}
 
 
 @pytest.mark.parametrize("name", ["Dias", "dias ", "dia\u0455", "dias.", "d"])
@@ -179,7 +206,7 @@ def test_a_run_takes_the_registry_that_its_settings_name(
     grid = hospitals.grid(learner_settings="calibrate=none")
     result = run_federation(grid, settings, out, print)
     assert list(result["test"]["sites"]) == ["modern", "molemax", "rosendahl"]
-    assert result["partition"]["left_out"].keys() == {"node 7"}
+    assert result["partition"]["left_out"].keys() == {"vidir"}
     # Who was refused is asked nothing more.
     assert grid.kinds_asked(7) == ["query.join"]
 
