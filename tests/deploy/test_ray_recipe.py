@@ -45,6 +45,8 @@ def test_ray_takes_the_file_and_starts_every_worker(cluster: dict[str, Any]) -> 
     prepared = json.loads(done.stdout.splitlines()[-1])
     (kind,) = prepared["available_node_types"].values()
     assert kind["min_workers"] == len(cluster["provider"]["worker_ips"])
+    # Ray 2.55's second autoscaler starts none of them.
+    assert prepared["head_start_ray_commands"][-1].startswith("RAY_enable_autoscaler_v2=0 ")
 
 
 def test_ray_knows_every_option_that_it_is_started_with(cluster: dict[str, Any]) -> None:
