@@ -1,5 +1,6 @@
 """Frozen image networks that turn a picture into a feature vector."""
 
-from common.backbones.registry import Backbone, backbone_names, get_backbone
+from common.backbones.backbone import Backbone
+from common.backbones.registry import TIMM, backbone_names, get_backbone
 
-__all__ = ["Backbone", "backbone_names", "get_backbone"]
+__all__ = ["TIMM", "Backbone", "backbone_names", "get_backbone"]
