@@ -51,12 +51,13 @@ def describe(base: str) -> Backbone:
     if match is None:
         raise SettingsError(f"backbone {base!r}: write timm:NAME@SHA256, with 64 digits")
     name, sha256 = match.groups()
-    timm = _import_timm(base)
+    timm = import_timm(base)
     if not timm.is_model(name.partition(".")[0]):
         raise SettingsError(f"backbone {base!r}: timm {timm.__version__} has no model {name}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    try:
         config = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # no weights of this tag
+        config = None
     if config is None or not config.hf_hub_id:
         raise SettingsError(f"backbone {base!r}: timm publishes no weights of this name")
     weights = PublishedFile(
@@ -119,7 +120,7 @@ def _load_whole(base: str) -> nn.Module:
     backbone = describe(base)
     path, name = backbone.weights_path(), base.removeprefix("timm:").partition("@")[0]
     try:
-        network: nn.Module = _import_timm(base).create_model(
+        network: nn.Module = import_timm(base).create_model(
             name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}
         )
     except (KeyError, OSError, RuntimeError, ValueError) as error:
@@ -129,7 +130,14 @@ def _load_whole(base: str) -> nn.Module:
     return network
 
 
-def _import_timm(base: str) -> ModuleType:
+def import_timm(base: str) -> ModuleType:
+    """Import timm, which a backbone asks for.
+
+    Raises
+    ------
+    SettingsError
+        If it is not installed.
+    """
     from common.backbones.torchvision_compat import import_torchvision
 
     try:

@@ -28,8 +28,13 @@ def random_state(name: str) -> State:
     state: State = dict(models.get_model(name, weights=None, **options).state_dict())
     generator = torch.Generator().manual_seed(1)
     for key, tensor in state.items():
-        # Means and variances of 0 and 1 would hide a norm that is not applied.
-        if key.endswith(("running_mean", "running_var")):
+        # Maps that fade away from layer to layer would compare nothing; means and variances of 0
+        # and 1 would hide a norm that is not applied.
+        if tensor.dim() == 4:
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
+        if key.endswith("running_mean"):
+            tensor.uniform_(-0.1, 0.1, generator=generator)
+        if key.endswith("running_var"):
             tensor.uniform_(0.5, 1.5, generator=generator)
     if name == "densenet121":
         # torchvision's file is of the time when a module's name could have dots.

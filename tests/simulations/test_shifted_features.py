@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import common.features
 from common.backbones import Backbone
@@ -64,6 +66,23 @@ def test_every_image_has_the_feature_of_its_own_shift_in_the_cohort_s_order(
         here, there = str(drawn.site[row]), str(TARGETS[row])
         shift = NONE if here == there else shift_between(LOOKS[here], LOOKS[there])
         pixels = LookTransform(8, 0.5, 0.5, shift).pixels(path.read_bytes(), path)
+        np.testing.assert_allclose(x[row], _tiny(pixels), atol=1e-6)
+
+
+def test_a_shifted_image_is_cropped_and_resized_as_the_backbone_wants(
+    drawn: Cohort, tiny_backbone: Backbone, tmp_path: Path
+) -> None:
+    plain = Transform(8, 0.5, 0.5, resize=10, interpolation="bilinear")
+    backbone = replace(tiny_backbone, transform=plain)
+    x = shifted_features(drawn, TARGETS, LOOKS, backbone, tmp_path / "cache")
+    for row in np.flatnonzero(drawn.site != TARGETS):
+        path = drawn.path[row]
+        shift = shift_between(LOOKS[str(drawn.site[row])], LOOKS[str(TARGETS[row])])
+        # A blur in pixels of the square is one in pixels of the resized image, not of its middle.
+        whole = replace(shift, blur=shift.blur * 10 / 8)
+        middle = io.BytesIO()
+        Image.fromarray(plain.pixels(path.read_bytes(), path)).save(middle, "PNG")
+        pixels = LookTransform(8, 0.5, 0.5, whole).pixels(middle.getvalue(), path)
         np.testing.assert_allclose(x[row], _tiny(pixels), atol=1e-6)
 
 
