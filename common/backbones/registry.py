@@ -12,6 +12,8 @@ from common.errors import SettingsError
 from common.transform import Transform
 
 TIMM = "timm:"
+# Whole names of timm's networks: the weights' checksum tells every site which file to use.
+TIMM_NAME = re.compile(r"timm:([A-Za-z0-9_][A-Za-z0-9_.-]*)@([0-9a-f]{64})")
 # The corners of a picture eight sevenths as wide: 256 pixels for crops of 224, as is usual.
 _LARGER = 8 / 7
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common.backbones.backbone import Backbone
 from common.backbones.reference import Reference
+from common.backbones.registry import TIMM_NAME
 from common.backbones.weights import PublishedFile, file_sha256
 from common.errors import SettingsError, WeightsError
 from common.transform import Transform
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
-_NAME: Final = re.compile(r"timm:([A-Za-z0-9_][A-Za-z0-9_.-]*)(?:@([0-9a-f]{64}))?")
+_WITHOUT_CHECKSUM: Final = re.compile(r"timm:([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _HUB: Final = "https://huggingface.co"
 
 
@@ -47,10 +48,10 @@ def describe(base: str) -> Backbone:
         If timm is not installed or has no such network, or one that cannot be used, or the checksum
         is missing.
     """
-    match = _NAME.fullmatch(base)
+    match = TIMM_NAME.fullmatch(base) or _WITHOUT_CHECKSUM.fullmatch(base)
     if match is None:
         raise SettingsError(f"backbone {base!r}: write timm:NAME@SHA256, with 64 digits")
-    name, sha256 = match.groups()
+    name, *checksum = match.groups()
     timm = import_timm(base)
     if not timm.is_model(name.partition(".")[0]):
         raise SettingsError(f"backbone {base!r}: timm {timm.__version__} has no model {name}")
@@ -63,14 +64,14 @@ def describe(base: str) -> Backbone:
     weights = PublishedFile(
         f"timm-{name}.safetensors", f"{_HUB}/{config.hf_hub_id}/resolve/main/model.safetensors"
     )
-    if sha256 is None:
+    if not checksum:
         raise SettingsError(f"backbone {base!r}: {_which(base, weights)}")
     transform = _transform(base, config)
     fixed = (transform.size, transform.size)
     return Backbone(
         name=base,
         dimension=_dimension(timm, name, transform.size),
-        weights_sha256=sha256,
+        weights_sha256=checksum[0],
         licence=str(config.license or "unknown"),
         module=f"common.backbones.timm_models:{base}",
         transform=transform,
