@@ -78,12 +78,20 @@ def test_a_shifted_image_is_cropped_and_resized_as_the_backbone_wants(
     for row in np.flatnonzero(drawn.site != TARGETS):
         path = drawn.path[row]
         shift = shift_between(LOOKS[str(drawn.site[row])], LOOKS[str(TARGETS[row])])
-        # A blur in pixels of the square is one in pixels of the resized image, not of its middle.
-        whole = replace(shift, blur=shift.blur * 10 / 8)
-        middle = io.BytesIO()
-        Image.fromarray(plain.pixels(path.read_bytes(), path)).save(middle, "PNG")
-        pixels = LookTransform(8, 0.5, 0.5, whole).pixels(middle.getvalue(), path)
+        look = LookTransform(8, 0.5, 0.5, shift, resize=10, interpolation="bilinear")
+        pixels = look.pixels(path.read_bytes(), path)
         np.testing.assert_allclose(x[row], _tiny(pixels), atol=1e-6)
+
+
+def test_a_blur_is_of_the_resized_image_not_of_its_middle(drawn: Cohort) -> None:
+    path, blurred = drawn.path[0], replace(NONE, blur=40.0)
+    found = LookTransform(8, 0.5, 0.5, blurred, resize=10).pixels(path.read_bytes(), path)
+    middle = io.BytesIO()
+    plain = Transform(8, 0.5, 0.5, resize=10).pixels(path.read_bytes(), path)
+    Image.fromarray(plain).save(middle, "PNG")
+    wider = replace(NONE, blur=40.0 * 10 / 8)
+    wanted = LookTransform(8, 0.5, 0.5, wider).pixels(middle.getvalue(), path)
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_an_image_that_keeps_its_site_s_look_takes_the_plain_feature(
