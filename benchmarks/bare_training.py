@@ -128,8 +128,7 @@ class BareTraining:
         rate: float,
     ) -> None:
         views = self._augmentation(site.images[rows].permute(0, 3, 1, 2), seeds.tolist())
-        x = views.to(self._device).float().div_(255)
-        x = x.sub_(self._transform.mean).div_(self._transform.std)
+        x = self._transform.normalise(views.to(self._device).float().div_(255))
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self._device, self._precision, self._precision != torch.float32):
             logits = self._network(x.contiguous(memory_format=torch.channels_last))

@@ -17,7 +17,7 @@ import typer
 
 from benchmarks.machine import median, seconds, write
 from common.backbones import get_backbone
-from common.backbones.efficientnet_lite0 import load_unfolded
+from common.backbones.packaged_lite import load_unfolded
 from common.cohort import load_cohort
 from common.feature_cache import FeatureCache
 from common.features import cores, extract
@@ -31,13 +31,13 @@ _GFLOP_PER_IMAGE = 0.77
 def eager(paths: list[Path]) -> np.ndarray:
     """Extract features as a first PyTorch script would."""
     backbone = get_backbone("efficientnet_lite0")
-    network, transform = load_unfolded(), backbone.transform
+    network, transform = load_unfolded(backbone.name), backbone.transform
     features = []
     with torch.no_grad():
         for start in range(0, len(paths), _BATCH):
             images = [transform.pixels(p.read_bytes(), p) for p in paths[start : start + _BATCH]]
             x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-            features.append(network((x.float() / 255 - transform.mean) / transform.std).numpy())
+            features.append(network(transform.normalise(x.float() / 255)).numpy())
     return np.concatenate(features)
 
 

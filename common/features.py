@@ -205,7 +205,7 @@ def _forward(backbone: Backbone) -> Callable[[NDArray[np.uint8]], NDArray[np.flo
         # Channels stay last in memory, as Pillow has them and the network wants them.
         x = torch.from_numpy(np.concatenate([images, padding])).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            x = x.float().div_(255).sub_(transform.mean).div_(transform.std)
+            x = transform.normalise(x.float().div_(255))
             features: NDArray[np.float32] = network(x).numpy()
         return features[: len(images)]
 

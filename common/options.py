@@ -9,7 +9,9 @@ import typer
 
 from common.backbones import backbone_names
 
-BackboneName = Annotated[str, typer.Option(help=f"One of: {', '.join(backbone_names())}.")]
+BackboneName = Annotated[
+    str, typer.Option(help=f"One of: {', '.join(backbone_names())}; or timm:NAME@SHA256.")
+]
 CacheFolder = Annotated[
     Path | None, typer.Option(help="Feature cache; $DERMAFED_CACHE or the user's if absent.")
 ]

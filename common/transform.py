@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,26 +15,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from PIL import Image
+    from torch import Tensor
+
+Interpolation = Literal["bicubic", "bilinear"]
 
 
 @dataclass(frozen=True)
 class Transform:
-    """Central crop to the shape, bicubic resize, then ``(x / 255 - mean) / std`` on every channel.
+    """Central crop to the shape and a resize to it, or a resize first; then normalisation.
 
     Attributes
     ----------
     size : int
         Width, in pixels; the side of a square.
-    mean, std : float
-        Normalisation on the 0 to 1 scale; the network's side applies it.
+    mean, std : float or tuple of float
+        ``(x / 255 - mean) / std``, on every channel or on red, green and blue; `normalise` does it.
     height : int or None
         Height, in pixels; None for a square.
+    resize : int or None
+        The image's shorter side, in pixels, after a resize that comes before the central crop, as
+        torchvision's weights want it: the margin is never seen. None to crop first.
+    interpolation : str
+        Of the resize: ``bicubic`` or ``bilinear``.
     """
 
     size: int
-    mean: float
-    std: float
+    mean: float | tuple[float, float, float]
+    std: float | tuple[float, float, float]
     height: int | None = field(default=None, kw_only=True)
+    resize: int | None = field(default=None, kw_only=True)
+    interpolation: Interpolation = field(default="bicubic", kw_only=True)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,8 +54,24 @@ class Transform:
     @property
     def key(self) -> str:
         """Text that changes whenever the pixels or their scale would."""
-        shape = "centre-square,bicubic,{1}" if self.height is None else "centre,bicubic,{1}x{0}"
-        return f"{shape.format(*self.shape)},mean={self.mean!r},std={self.std!r}"
+        shape = "centre-square,{2},{1}" if self.height is None else "centre,{2},{1}x{0}"
+        text = shape.format(*self.shape, self.interpolation)
+        before = "" if self.resize is None else f"resize={self.resize},"
+        return f"{before}{text},mean={self.mean!r},std={self.std!r}"
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Scale pixels as the network wants them, in place.
+
+        Parameters
+        ----------
+        x : Tensor of float32, shape (n, 3, height, width)
+            On the 0 to 1 scale.
+        """
+        mean, std = (
+            value if isinstance(value, float) else x.new_tensor(value).view(3, 1, 1)
+            for value in (self.mean, self.std)
+        )
+        return x.sub_(mean).div_(std)
 
     def pixels(self, data: bytes, source: Path) -> NDArray[np.uint8]:
         """Decode, crop and resize one image.
@@ -84,13 +110,21 @@ class Transform:
         """
         from PIL import Image
 
+        how = Image.Resampling[self.interpolation.upper()]
         height, width = self.shape
+        if self.resize is not None:
+            # The arithmetic of torchvision's Resize and CenterCrop.
+            shorter = min(image.size)
+            across, down = (int(self.resize * side / shorter) for side in image.size)
+            left, top = round((across - width) / 2), round((down - height) / 2)
+            part = image.resize((across, down), how)
+            return np.asarray(part.crop((left, top, left + width, top + height)))
         # The largest part in the middle that has the shape.
         across = min(image.width, max(1, round(image.height * width / height)))
         down = min(image.height, max(1, round(image.width * height / width)))
         left, top = (image.width - across) // 2, (image.height - down) // 2
         part = image.crop((left, top, left + across, top + down))
-        return np.asarray(part.resize((width, height), Image.Resampling.BICUBIC))
+        return np.asarray(part.resize((width, height), how))
 
 
 def read_image(path: Path) -> bytes:

@@ -6,6 +6,7 @@ image differ from its site's typical image stays.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -92,7 +93,7 @@ class LookTransform(Transform):
         from scipy.ndimage import gaussian_filter
 
         lab = srgb_to_lab(super().pixels(data, source))
-        blur = self.shift.blur * self.size / SIDE
+        blur = self.shift.blur * (self.resize or self.size) / SIDE
         if blur:
             lab = gaussian_filter(lab, (blur, blur, 0.0), mode="nearest")
         moved = lab * np.array(self.shift.scale, dtype=np.float32)
@@ -209,7 +210,8 @@ def shifted_features(
         network = backbone
         if here != there:
             plain = backbone.transform
-            look = LookTransform(plain.size, plain.mean, plain.std, shifts[here, there])
+            fields = {field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)}
+            look = LookTransform(**fields, shift=shifts[here, there])
             network = replace(backbone, transform=look)
         paths = [cohort.path[row] for row in rows]
         count = _from(before, len(cohort), progress)

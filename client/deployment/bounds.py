@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from client.deployment.settings import Bounds
-from common.backbones import backbone_names
+from common.backbones import TIMM_NAME, backbone_names
 from common.errors import BoundsError
 from common.finetuning.strategies import STRATEGIES
 from common.learners import LEARNERS
@@ -37,6 +37,7 @@ def refuse_unknown(bounds: Bounds) -> None:
         Naming it.
     """
     plain = [name.split("+")[0] for name in bounds.backbones]
+    plain = [name for name in plain if not TIMM_NAME.fullmatch(name)]
     for what, named, known in (
         ("learners", bounds.learners, tuple(LEARNERS)),
         ("strategies", bounds.strategies, tuple(STRATEGIES)),

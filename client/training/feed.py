@@ -130,6 +130,5 @@ class KeptFeed:
 
 def normalised(images: Tensor, pixels: Pixels, device: str) -> Tensor:
     """Scale uint8 images ``(n, 3, h, w)`` as the backbone wants them."""
-    transform = pixels.transform
-    x = images.to(device).float().div_(255).sub_(transform.mean).div_(transform.std)
+    x = pixels.transform.normalise(images.to(device).float().div_(255))
     return x.contiguous(memory_format=torch.channels_last)

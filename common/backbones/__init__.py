@@ -1,5 +1,6 @@
 """Frozen image networks that turn a picture into a feature vector."""
 
-from common.backbones.registry import Backbone, backbone_names, get_backbone
+from common.backbones.backbone import Backbone
+from common.backbones.registry import TIMM_NAME, backbone_names, get_backbone
 
-__all__ = ["Backbone", "backbone_names", "get_backbone"]
+__all__ = ["TIMM_NAME", "Backbone", "backbone_names", "get_backbone"]

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from common.backbones.efficientnet_lite0 import SamePadConv
+    from common.backbones.efficientnet_lite import SamePadConv
 
 _LAST = torch.channels_last
 _Context = Any  # what autograd keeps between forward and backward

@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ from client.deployment.audit import AUDIT_FILE, AuditTrail
 from client.deployment.checkup import Finding, check_site
 from client.deployment.programs import KEY, SECRET
 from client.deployment.settings import SiteFile
-from common.backbones import Backbone, efficientnet_lite0, get_backbone
+from common.backbones import Backbone, get_backbone
+from common.backbones.weights import PackagedFile
 from common.trust import Authority, new_authority, server_certificate, write_private
 from tests.client.deployed_site import MEMBERSHIP, site_file
 
@@ -106,7 +108,10 @@ def test_an_image_that_is_missing_is_wrong(site: SiteFile, tmp_path: Path) -> No
 def test_weights_that_cannot_be_read_are_wrong(
     site: SiteFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(efficientnet_lite0, "_FILE", "models/gone.pth")
+    real, tiny = common.backbones.registry._BACKBONES
+    assert isinstance(real.weights, PackagedFile)
+    gone = replace(real, weights=replace(real.weights, path="models/gone.pth"))
+    monkeypatch.setattr(common.backbones.registry, "_BACKBONES", (gone, tiny))
     names = ("efficientnet_lite0", "tiny", "tiny+truncate:6")
     bounds = site.bounds.model_copy(update={"backbones": names})
     told = wrong(tmp_path / "site", site.model_copy(update={"bounds": bounds}))

@@ -242,6 +242,7 @@ def test_a_run_outside_the_bounds_is_refused_with_the_setting_named(
 def test_every_learner_and_strategy_that_there_is_may_be_allowed() -> None:
     refuse_unknown(ALLOWED)
     refuse_unknown(Bounds(learners=tuple(LEARNERS), strategies=tuple(STRATEGIES)))
+    refuse_unknown(Bounds(backbones=(f"timm:resnet18.a1_in1k@{'0' * 64}+flip", "vit_b_16+flip")))
 
 
 @pytest.mark.parametrize(
@@ -252,6 +253,7 @@ def test_every_learner_and_strategy_that_there_is_may_be_allowed() -> None:
         (Bounds(strategies=("fedavgg",)), "bounds.strategies: fedavgg unknown; known: fedavg"),
         (Bounds(backbones=("efficientnet",)), "bounds.backbones: efficientnet unknown"),
         (Bounds(backbones=("lite+truncate:6",)), "bounds.backbones: lite unknown"),
+        (Bounds(backbones=("timm:resnet18+flip",)), "bounds.backbones: timm:resnet18 unknown"),
     ],
 )
 def test_a_mistyped_name_in_the_bounds_is_refused_with_what_is_known(

@@ -12,17 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.backbones import frozen_norm
-from common.backbones.efficientnet_lite0 import (
-    EfficientNetLite0,
+from common.backbones.efficientnet_lite import (
+    EfficientNetLite,
     InvertedResidual,
     SamePadConv,
     fold_batch_norm,
-    load_network,
-    load_trunk,
-    load_unfolded,
 )
 from common.backbones.frozen_norm import conv_norm
+from common.backbones.packaged_lite import load_network, load_trunk, load_unfolded
 
+LITE0 = "efficientnet_lite0"
 _CHANNELS = 8
 # Largest relative error (L2) measured over 400 random layers: float32 8e-7, float64 2e-15.
 _TOLERANCES = {torch.float32: 2e-5, torch.float64: 1e-12}
@@ -194,8 +193,8 @@ def test_no_images_give_no_maps() -> None:
 
 def test_a_folded_network_keeps_its_bits() -> None:
     """Features that are kept on disk belong to the bits of the plain layers."""
-    folded = load_network()
-    assert isinstance(folded, EfficientNetLite0)
+    folded = load_network(LITE0)
+    assert isinstance(folded, EfficientNetLite)
     x = _images(2)
 
     def relu6(maps: Tensor) -> Tensor:
@@ -227,7 +226,7 @@ def _noise(n: int) -> Tensor:
 
 def _gradient(x: Tensor, low: bool) -> Tensor:
     """The gradient of a fixed linear loss to all parameters, end to end."""
-    trunk = load_trunk(9)
+    trunk = load_trunk(LITE0, 9)
     weights = torch.randn((len(x), 1280), generator=torch.Generator().manual_seed(4))
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         features = trunk(x).mean((2, 3))
@@ -274,7 +273,7 @@ def test_two_runs_have_the_same_bits(low: bool) -> None:
 
 
 def test_the_whole_networks_features_are_those_of_the_folded_network() -> None:
-    network = load_unfolded().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = load_unfolded(LITE0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = _images(2)
     wanted = fold_batch_norm(copy.deepcopy(network))(x)
     assert wanted.std() > 0.1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -35,3 +37,49 @@ def test_the_fingerprint_changes_with_all_that_a_feature_depends_on() -> None:
     assert replace(backbone, licence="MIT").fingerprint == backbone.fingerprint
     int(backbone.fingerprint, 16)
     assert len(backbone.fingerprint) == 64
+
+
+def test_features_that_were_kept_stay_valid() -> None:
+    """The default backbone's features belong to this fingerprint since they were first kept."""
+    backbone = get_backbone("efficientnet_lite0")
+    assert backbone.transform.key == "centre-square,bicubic,224,mean=0.5,std=0.5"
+    assert backbone.fingerprint.startswith("2fa2f0f468d1e4761e47")
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("resnet18+flip+crops:5", "give crops, flip, truncate and view in this order, each once"),
+        ("resnet18+flip+flip", "each once"),
+        ("resnet18+crops:4", "'crops:4' is not crops:5, flip"),
+        ("resnet18+flip:2", "'flip:2' is not"),
+        ("resnet18+truncate:2", "has no stages, so it is not truncated"),
+        ("efficientnet_lite1+truncate:9", "truncate takes 1 to 8 stages"),
+        ("vit_b_16+view:256x256", "sides are 224 to 224"),
+        ("inception_v3+view:74x100", "sides are 75 to 2048"),
+        ("timm:resnet18@123", "write timm:NAME@SHA256, with 64 digits"),
+        ("timm:../../etc@" + "0" * 64, "write timm:NAME@SHA256"),
+    ],
+)
+def test_a_change_that_a_backbone_cannot_take_is_refused(name: str, match: str) -> None:
+    with pytest.raises(SettingsError, match=match):
+        get_backbone(name)
+
+
+def test_another_view_of_torchvisions_networks_shows_the_margin() -> None:
+    backbone = get_backbone("resnet18+view:320x240")
+    assert backbone.transform.shape == (240, 320)
+    assert backbone.transform.resize is None
+    assert backbone.transform.interpolation == "bilinear"
+
+
+def test_looking_backbones_up_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from common.backbones import backbone_names, get_backbone\n"
+        "prints = {get_backbone(name + '+crops:5+flip').fingerprint for name in backbone_names()}\n"
+        "print(len(prints) == len(backbone_names()) > 13)\n"
+        "print([m for m in ('torch', 'torchvision', 'timm', 'pooch') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["True", "[]", ""]

