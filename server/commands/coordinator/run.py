@@ -59,7 +59,8 @@ def run(
     """Run a federation over the invited sites, and follow it.
 
     The model and its results come to runs/NAME in the coordinator's folder. Ctrl-C stops the
-    following and not the run.
+    following and not the run. With a quorum, the run begins without sites that are not online by
+    the deadline, and its results name them.
 
     Examples
     --------
