@@ -17,8 +17,8 @@ studies: $(READY)  ## every study and its report: make studies COHORT=path/to/HA
 		$(BIN)/dermafed study $$study $(if $(COHORT),"$(COHORT)") --out runs/studies/$$study && \
 		$(BIN)/dermafed report runs/studies/$$study --overwrite || exit 1; done
 
-test: $(READY)  ## the default tests, under ten minutes
-	$(BIN)/pytest -n 2 --dist loadfile
+test: $(READY)  ## the default tests, two at a time
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-slow: $(READY)  ## the slow ones
 	$(BIN)/pytest -m slow

@@ -47,7 +47,8 @@ class RunSettings(BaseModel):
     cache : str
         Feature cache folder; empty for the default.
     sites : int
-        Sites to wait for before the run starts; 0 for those online.
+        Sites to wait for before the run starts, until the deadline, after which a quorum is enough;
+        0 for those online.
     quorum : int
         Sites that must answer each round; 0 for every site asked.
     deadline : float

@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from safetensors.numpy import load_file
 
 PROJECT = Path(__file__).parents[2]
 SITES = ("rosendahl", "vidir_modern", "vidir_molemax", "vienna_dias")
 DERMAFED = Path(sys.executable).with_name("dermafed")
+LEARNER = ("--learner", "logistic", "--set", "pca=8")
 # Eight ports in a row; other tests take theirs from the system, above 32768.
 _FIRST_PORT, _LAST_PORT, _PORTS = 21000, 29000, 8
 
@@ -42,7 +46,7 @@ class Federation:
     def site(self, name: str) -> Path:
         return self.folder / "sites" / name
 
-    def call(self, *command: str, limit: float = 400.0) -> subprocess.CompletedProcess[str]:
+    def call(self, *command: str, limit: float = 900.0) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             env=self.environment,
@@ -81,8 +85,13 @@ class Federation:
         return [json.loads(line)["event"] for line in lines]
 
     def process(self, folder: Path, service: str) -> psutil.Process:
-        state = json.loads((folder / "services.json").read_text(encoding="utf-8"))
-        return psutil.Process(state["services"][service]["pid"])
+        return psutil.Process(_state(folder)["services"][service]["pid"])
+
+    def services(self, folder: Path) -> list[psutil.Process]:
+        return [self.process(folder, name) for name in _state(folder)["services"]]
+
+    def supervisor(self, folder: Path) -> psutil.Process:
+        return psutil.Process(_state(folder)["supervisor"]["pid"])
 
     def processes(self) -> list[psutil.Process]:
         """Every process that has the federation's folder in its command or in its environment."""
@@ -95,6 +104,17 @@ class Federation:
             if str(self.folder) in told:
                 found.append(process)
         return found
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "services.json").read_text(encoding="utf-8"))
+    return found
+
+
+def same_model(one: Path, other: Path) -> bool:
+    """Whether two runs have made the same model, to the last bit."""
+    a, b = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def wait_until(condition: Callable[[], bool], limit: float = 120.0) -> None:
@@ -142,3 +162,11 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
         made.script("down")
         for left in made.processes():
             left.kill()
+
+
+@pytest.fixture(scope="session")
+def trained(federation: Federation) -> Path:
+    """The folder of an undisturbed run over all sites."""
+    done = federation.run("all", *LEARNER)
+    assert done.returncode == 0, done.stderr
+    return federation.result("all")

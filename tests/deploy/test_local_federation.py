@@ -9,26 +9,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-from safetensors.numpy import load_file
 
 from client.deployment.worker import WAITING
 from common.trust import new_site_key
-from tests.deploy.conftest import DERMAFED, SITES, Federation, wait_until
+from tests.deploy.conftest import (
+    DERMAFED,
+    LEARNER,
+    SITES,
+    Federation,
+    same_model,
+    wait_until,
+)
 
 # Four sites, a coordinator and a busy machine.
 pytestmark = pytest.mark.timeout(900)
-_LEARNER = ("--learner", "logistic", "--set", "pca=8")
-
-
-@pytest.fixture(scope="module")
-def trained(federation: Federation) -> Path:
-    """The folder of a run over all sites."""
-    done = federation.run("all", *_LEARNER)
-    assert done.returncode == 0, done.stderr
-    return federation.result("all")
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +33,16 @@ def simulated(federation: Federation) -> Path:
     out = federation.folder / "simulated"
     done = federation.call(
         *(str(DERMAFED), "simulate", str(federation.cohort), "--out", str(out)),
-        *(*_LEARNER, "--disclosure", "guarded"),
+        *(*LEARNER, "--disclosure", "guarded"),
     )
     assert done.returncode == 0, done.stderr
     return out
 
 
-def _same(one: Path, other: Path) -> bool:
-    a, b = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
-
-
 def test_the_federation_learns_the_very_coefficients_of_the_simulation(
     trained: Path, simulated: Path
 ) -> None:
-    assert _same(trained, simulated)
+    assert same_model(trained, simulated)
     result = json.loads((trained / "result.json").read_text(encoding="utf-8"))
     assert set(result["test"]["sites"]) == set(SITES)
 
@@ -78,18 +69,18 @@ def test_each_site_has_every_answer_in_its_audit_trail(
 def test_a_worker_that_is_killed_in_mid_run_and_a_superlink_that_is_cost_nothing(
     federation: Federation, trained: Path
 ) -> None:
-    run = federation.start_run("killed", *_LEARNER)
+    run = federation.start_run("killed", *LEARNER)
     wait_until(lambda: "round" in federation.events("killed"))
     federation.process(federation.site("vidir_modern"), "worker").kill()
     wait_until(lambda: federation.events("killed").count("round") >= 3)
     federation.process(federation.coordinator, "superlink").kill()
     _, said = run.communicate(timeout=300)
     assert run.returncode == 0, said
-    assert _same(federation.result("killed"), trained)
+    assert same_model(federation.result("killed"), trained)
 
 
 def test_settings_beyond_a_sites_bounds_are_refused_by_category(federation: Federation) -> None:
-    done = federation.run("beyond", *_LEARNER, "--split-seed", "2")
+    done = federation.run("beyond", *LEARNER, "--split-seed", "2")
     assert done.returncode == 1
     assert "BoundsError" in done.stderr
     assert "split-seed" not in done.stderr.split("BoundsError", 1)[1].split("It goes on")[0]
@@ -103,7 +94,7 @@ def test_a_tampered_bundle_is_refused_before_it_is_unpacked(federation: Federati
     before = code.read_text(encoding="utf-8")
     code.write_text(before + "# One comment more.\n", encoding="utf-8")
     try:
-        done = federation.run("tampered", *_LEARNER)
+        done = federation.run("tampered", *LEARNER)
     finally:
         code.write_text(before, encoding="utf-8")
     assert done.returncode == 1

@@ -79,7 +79,8 @@ def run(
 
     The model and its results come to runs/NAME in the coordinator's folder. Ctrl-C stops the
     following and not the run; --resume NAME follows it again while it is under way, and goes on
-    with one that has failed or was stopped, after its last round.
+    with one that has failed or was stopped, after its last round. With a quorum, the run begins
+    without sites that are not online by the deadline, and its results name them.
 
     With a strategy, the backbone is fine-tuned from the exact head, as dermafed finetune does; each
     site must allow the strategy in its site.toml.
