@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import sys
 import tomllib
@@ -18,10 +17,9 @@ from typer.testing import CliRunner
 from common.cli import app
 from common.deployment.invitation import read_invitation
 from common.errors import DeploymentError, SettingsError, TrustError
-from common.finetuning.head import head_settings
 from common.settings import RunSettings
 from common.trust import new_site_key
-from server.deployment import runs, setup
+from server.deployment import setup
 from server.deployment.programs import coordinator_services
 from server.deployment.registry import Member, write_registry
 from server.deployment.settings import (
@@ -33,9 +31,6 @@ from server.deployment.settings import (
 # Flower's own packing of a bundle.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 BIN = Path(sys.executable).parent
-# The package gives the functions under these names.
-run_command = importlib.import_module("server.commands.coordinator.run")
-stop_command = importlib.import_module("server.commands.coordinator.stop")
 
 
 @pytest.fixture(autouse=True)
@@ -220,76 +215,6 @@ def test_flowers_own_command_accepts_the_run(invited: Path) -> None:
     assert context.params["app"] == f"{invited}/bundle"
     assert context.params["superlink"] == "dermafed"
     assert list(context.params["run_config_overrides"]) == [f"{invited}/runs/first.run.toml"]
-
-
-def test_settings_of_a_strategy_go_to_the_strategy(invited: Path) -> None:
-    _coordinator(
-        *("run", "--dry-run", "--folder", str(invited), "--name", "tuned"),
-        *("--strategy", "fedprox", "--set", "mu=0.1", "--train", "plan=2:3", "--train", "lr=0.1"),
-    )
-    found = tomllib.loads((invited / "runs" / "tuned.run.toml").read_text(encoding="utf-8"))
-    assert (found["strategy"], found["strategy-settings"]) == ("fedprox", "mu=0.1")
-    assert found["training"] == "plan=2:3 lr=0.1"
-    # The head is that of dermafed finetune, and a site may take an hour, as there.
-    assert found["learner-settings"] == head_settings("ridge")
-    assert found["deadline"] == 3600.0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["--strategy", "fedsome"], "strategy 'fedsome' is unknown"),
-        (["--strategy", "fedprox", "--set", "nu=1"], "strategy settings: nu: unknown"),
-        (["--strategy", "fedavg", "--train", "plan=all"], "training setting plan: 'all'"),
-        (["--strategy", "fedper", "--train", "plan=head:1,all:1"], "training setting plan: fedper"),
-        (["--strategy", "krum", "--set", "hostile=1"], "hostile: krum needs 5 sites .* run has 3"),
-        (["--train", "lr=0.1"], "run setting training: is for fine-tuning"),
-        (["--learner", "rigde"], "learner 'rigde' is unknown"),
-        (["--set", "alfa=1"], "learner settings: alfa: unknown"),
-    ],
-)
-def test_a_wrong_setting_is_refused_here_and_not_by_every_site(
-    invited: Path, arguments: list[str], named: str
-) -> None:
-    before = _files(invited)
-    with pytest.raises(SettingsError, match=named):
-        _coordinator("run", "--dry-run", "--folder", str(invited), *arguments)
-    assert _files(invited) == before
-
-
-def test_a_run_that_is_under_way_is_followed_and_not_started_twice(
-    invited: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    numbers = iter(["101", "102"])
-    monkeypatch.setattr(runs, "flwr", lambda *_: {"run-id": next(numbers)})
-    followed: list[tuple[str, ...]] = []
-    monkeypatch.setattr(
-        run_command, "follow_shown", lambda *given: followed.append(given[2].flower_runs)
-    )
-    under_way = True
-    monkeypatch.setattr(run_command, "is_under_way", lambda *_: under_way)
-    _coordinator("run", "--name", "first", "--folder", str(invited))
-    _coordinator("run", "--resume", "first", "--folder", str(invited))
-    under_way = False
-    _coordinator("run", "--resume", "first", "--folder", str(invited))
-    assert followed == [("101",), ("101",), ("101", "102")]
-
-
-def test_stopping_a_run_stops_no_program(invited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, ...]] = []
-
-    def flwr(_folder: Path, *arguments: str) -> dict[str, str]:
-        asked.append(arguments)
-        return {"run-id": "101"}
-
-    monkeypatch.setattr(runs, "flwr", flwr)
-    monkeypatch.setattr(run_command, "follow_shown", lambda *_: None)
-    monkeypatch.setattr(stop_command, "stop_all", lambda _: pytest.fail("stops the programs"))
-    _coordinator("run", "--name", "first", "--folder", str(invited))
-    _coordinator("stop", "--run", "first", "--folder", str(invited))
-    assert asked[1:] == [("stop", "101")]
-    with pytest.raises(DeploymentError, match="run second: not known; known: first"):
-        _coordinator("stop", "--run", "second", "--folder", str(invited))
 
 
 def test_a_run_without_an_invited_site_is_refused(folder: Path) -> None:
