@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,9 +149,12 @@ def keep_trainers(open_site: OpenSite, settings: RunSettings) -> OpenTrainer:
 def trainer_of_node(context: Context, open_site: OpenSite = site_of_node) -> Trainer:
     """Make what trains for a node's site, which keeps its state beside the feature cache."""
     # Rounds of sums import no torch.
+    from client.training.keep import forget_old_runs
     from client.training.trainer import Trainer
 
-    return Trainer(open_site(context), _settings(context), state_folder(context))
+    states = state_folder(context)
+    forget_old_runs(states, time.time())
+    return Trainer(open_site(context), _settings(context), states)
 
 
 def _settings(context: Context) -> RunSettings:

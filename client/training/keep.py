@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NAME = re.compile(r"round-(\d+)\.safetensors")
+_DAYS_KEPT = 30
 
 
 class Keep:
@@ -89,3 +90,25 @@ class Keep:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"round-{number}.safetensors"
+
+
+def forget_old_runs(folder: Path, now: float) -> None:
+    """Remove what runs have left that nobody has gone on with for 30 days.
+
+    Parameters
+    ----------
+    folder : Path
+        Where all runs' states are.
+    now : float
+        Seconds since the epoch.
+    """
+    if not folder.is_dir():
+        return
+    for run in folder.iterdir():
+        try:
+            last = max(path.stat().st_mtime for path in (run, *run.rglob("*")))
+        except FileNotFoundError:
+            # Another site on this disk removes it, or goes on with it.
+            continue
+        if now - last > _DAYS_KEPT * 86_400:
+            shutil.rmtree(run, ignore_errors=True)
