@@ -18,7 +18,7 @@ studies: $(READY)  ## every study and its report: make studies COHORT=path/to/HA
 		$(BIN)/dermafed report runs/studies/$$study --overwrite || exit 1; done
 
 test: $(READY)  ## the default tests, two at a time
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(READY)  ## the slow ones
 	$(BIN)/pytest -m slow

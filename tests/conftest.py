@@ -43,13 +43,6 @@ WriteImage = Callable[..., Path]
 WriteCohort = Callable[..., Path]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and all that use the one federation of processes."""
-    for item in items:
-        shared = "federation" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("federation" if shared else item.path.name))
-
-
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("DERMAFED_CACHE", str(tmp_path_factory.getbasetemp() / "default-cache"))

@@ -127,7 +127,9 @@ def wait_until(condition: Callable[[], bool], limit: float = 120.0) -> None:
 
 def free_ports() -> int:
     """Find ports in a row that nothing listens on, and give the first."""
-    for first in range(_FIRST_PORT, _LAST_PORT, _PORTS):
+    # Two processes of tests that look at the same time would find the same.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for first in range(_FIRST_PORT + 1000 * worker, _LAST_PORT, _PORTS):
         try:
             for port in range(first, first + _PORTS):
                 with socket.socket() as probe:

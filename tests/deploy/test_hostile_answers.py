@@ -14,7 +14,8 @@ from tests.deploy.conftest import LEARNER, SITES, Federation, same_model
 from tests.deploy.hostile_site import answering_wrongly, members_and_left_out, simulate_without
 from tests.deploy.hostile_worker import DONE
 
-pytestmark = pytest.mark.timeout(2400)
+# A federation of its own, for minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 SITE = "vidir_modern"
 OTHERS = set(SITES) - {SITE}
 # Long enough for a site that is slow because the machine is busy.
@@ -32,10 +33,10 @@ def others(federation: Federation) -> Path:
     ("fault", "options", "reason"),
     [
         ("nan", (), "holds NaN or infinity"),
-        pytest.param("shape", (), "shape (", marks=pytest.mark.slow),
-        pytest.param("count", (), "images were registered", marks=pytest.mark.slow),
-        pytest.param("hang", WITH_DEADLINE, "no reply within 60 s", marks=pytest.mark.slow),
-        pytest.param("late", WITH_DEADLINE, "no reply within 60 s", marks=pytest.mark.slow),
+        ("shape", (), "shape ("),
+        ("count", (), "images were registered"),
+        ("hang", WITH_DEADLINE, "no reply within 60 s"),
+        ("late", WITH_DEADLINE, "no reply within 60 s"),
     ],
 )
 def test_a_site_that_answers_wrongly_is_left_out_by_name_and_leaves_no_trace_in_the_model(
@@ -62,7 +63,6 @@ def test_a_site_that_answers_wrongly_is_left_out_by_name_and_leaves_no_trace_in_
     assert answered < (run / "result.json").stat().st_mtime
 
 
-@pytest.mark.slow
 def test_where_every_site_must_answer_a_wrong_answer_ends_the_run_without_a_model(
     federation: Federation, trained: Path, tmp_path: Path
 ) -> None:
@@ -75,7 +75,6 @@ def test_where_every_site_must_answer_a_wrong_answer_ends_the_run_without_a_mode
     assert not list(federation.coordinator.rglob("below*/model.safetensors"))
 
 
-@pytest.mark.slow
 def test_of_two_replies_to_one_message_the_first_counts_and_the_second_is_never_read(
     federation: Federation, trained: Path, tmp_path: Path
 ) -> None:
