@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import logging
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from common.errors import WeightsError
 from common.feature_cache import default_cache
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from common.quiet_pooch import quiet_pooch
 
 WEIGHTS_VARIABLE: Final = "DERMAFED_WEIGHTS"
 _TIMEOUT_S: Final = 20.0  # to connect, and between two pieces of an answer
@@ -151,7 +147,7 @@ def _fetch(url: str, path: Path, sha256: str, backbone: str) -> None:
     import requests
 
     try:
-        with _quiet(pooch.get_logger()):
+        with quiet_pooch():
             pooch.retrieve(
                 url,
                 known_hash=f"sha256:{sha256}",
@@ -171,13 +167,3 @@ def _fetch(url: str, path: Path, sha256: str, backbone: str) -> None:
         ) from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot write it: {error.strerror or error}") from error
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +13,7 @@ import pooch
 import requests
 
 from common.errors import SourceError
+from common.quiet_pooch import quiet_pooch
 from common.sources.dataverse import RESUMES, Dataverse, PublishedFile, connection_error
 
 Progress = Callable[[str, int, int], None]
@@ -49,7 +48,7 @@ def download(dataverse: Dataverse, file: PublishedFile, target: Path, progress: 
     part = target.with_name(f"{target.name}.part")
     downloader = ResumingDownloader(dataverse, file, part, progress)
     try:
-        with _quiet_pooch():
+        with quiet_pooch():
             pooch.retrieve(
                 file.address,
                 known_hash=file.checksum,
@@ -165,15 +164,3 @@ def _starts_at(response: requests.Response, offset: int) -> bool:
     # 206 alone does not tell: servers have answered other ranges, and 200 with a part.
     content_range = response.headers.get("Content-Range", "")
     return response.status_code == 206 and content_range.startswith(f"bytes {offset}-")
-
-
-@contextmanager
-def _quiet_pooch() -> Iterator[None]:
-    """Keep pooch from telling what `progress` tells already."""
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
