@@ -28,6 +28,7 @@ from common.features import extract
 from common.learners import make_learner
 from common.learners.base import Problem, SiteData
 from common.learners.composed import FITTED
+from common.learners.linear_head import linear
 from common.learners.search import Selection
 from common.learners.total import Total
 from common.model import Model, ModelDescription
@@ -149,7 +150,7 @@ def measure(data: _Data, name: str, settings: str) -> dict[str, Any]:
     pooled = time.perf_counter() - start
     error = None
     if oracle.coef is not None:
-        error = relative_error(head.standardised_coef(), oracle.coef)
+        error = relative_error(linear(head).standardised_coef(), oracle.coef)
     return {
         "learner": name,
         "settings": settings,

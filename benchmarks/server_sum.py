@@ -75,6 +75,8 @@ class _Round:
         self.part, self.contribution_spec = self._learner.part, self._learner.contribution_spec
         self.verify, self.state_spec = self._learner.verify, self._learner.state_spec
         self.contribute, self.head = self._learner.contribute, self._learner.head
+        self.warm_start = self._learner.warm_start
+        self.stages, self.rounds = self._learner.stages, self._learner.rounds
 
     def start(self) -> State:
         """Begin at the Gram round."""

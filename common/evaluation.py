@@ -20,7 +20,7 @@ from common.metrics.lesion_weights import MOST_COPIES
 from common.metrics.score_bins import SCORE_BINS, score_bin
 
 if TYPE_CHECKING:
-    from common.learners.linear_head import LinearHead
+    from common.learners.base import Head
 
 # Histograms of resamples: their own error cancels, as intervals are of differences.
 COARSE_BINS = 128
@@ -135,13 +135,13 @@ def coarsen(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def class_probabilities(
-    head: LinearHead, classes: tuple[str, ...], x: NDArray[Any]
+    head: Head, classes: tuple[str, ...], x: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Give probabilities over all classes, 0 for those without training images.
 
     Parameters
     ----------
-    head : LinearHead
+    head : Head
         Fitted on class names.
     classes : tuple of str, length k
         All classes, in the order wanted.

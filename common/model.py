@@ -7,9 +7,8 @@ from pathlib import Path
 
 from common.errors import ContributionError, RunFolderError, SettingsError
 from common.learners import make_learner
-from common.learners.base import Arrays, Problem, State, check_arrays
+from common.learners.base import Arrays, Head, Problem, State, check_arrays
 from common.learners.composed import FITTED
-from common.learners.linear_head import LinearHead
 from common.model_files import load_model_files, read_description_file, save_model_files
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
@@ -71,7 +70,7 @@ class Model:
     description: ModelDescription
     arrays: Arrays
 
-    def head(self) -> LinearHead:
+    def head(self) -> Head:
         """Make the classifier."""
         about = self.description
         learner = make_learner(

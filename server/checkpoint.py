@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 KEPT = 2
-_DTYPES = ("float32", "float64", "int64")
+_DTYPES = ("float32", "float64", "int32", "int64")
 _PARTIAL = ".partial"
 _DESCRIPTION = re.compile(r"round-[0-9]{4,}\.json")
 _ANY_FILE = re.compile(r"round-[0-9]{4,}(\.json|-[0-9a-f]{8}\.safetensors)")
@@ -47,7 +47,7 @@ class Checkpoint:
         Rounds done.
     arrays : dict of str to dict of str to ndarray
         Arrays by name, by group, such as ``"global"`` or ``"strategy:m"``; the order of the
-        names within a group is kept. float32, float64 or int64, any shape. Groups may share
+        names within a group is kept. Of `_DTYPES`, any shape. Groups may share
         arrays, and do again when they are read.
     facts : dict of str to Any
         What JSON holds without change: text keys, lists, finite numbers.

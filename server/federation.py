@@ -14,13 +14,14 @@ from flwr.serverapp import Grid
 
 from common.backbones import get_backbone
 from common.errors import SettingsError
-from common.learners import make_learner, read_settings
+from common.learners import is_collective, make_learner
 from common.learners.base import Problem, State
 from common.learners.search import Selection
 from common.model import Model, ModelDescription, load_model, save_model
 from common.settings import RunSettings
 from common.site_info import SiteInfo
 from common.versions import package_versions
+from server.collective_strategy import CollectiveStrategy
 from server.deployment.registry import invited
 from server.events import EVENTS_FILE
 from server.journal import Journal, identity_of
@@ -66,10 +67,12 @@ def run_federation(
         If the sums cannot make a model.
     """
     policy = RoundPolicy(settings.quorum, settings.deadline, settings.window, settings.retries)
-    strategy = SumStrategy(grid, policy, report)
     backbone = get_backbone(settings.backbone)
     # Sites read them, too, when they join, but could only refuse without saying why.
-    read_settings(settings.learner, settings.learner_settings)
+    sees_sites = is_collective(settings.learner, settings.learner_settings)
+    strategy = (CollectiveStrategy if sees_sites else SumStrategy)(grid, policy, report)
+    if sees_sites:
+        report(f"{settings.learner}: the coordinator sees what each site has made, not only sums")
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
         journal = None

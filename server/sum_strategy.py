@@ -14,10 +14,16 @@ from functools import partial
 from flwr.app import RecordDict
 
 from common import wire
-from common.errors import ContributionError, RoundError
+from common.errors import ContributionError, RoundError, SettingsError
 from common.evaluation import check_evaluation, evaluation_spec
-from common.learners.base import ArraySpec, Contribution, Learner, State
-from common.learners.total import Total
+from common.learners.base import (
+    ArraySpec,
+    CollectiveLearner,
+    Contribution,
+    Learner,
+    State,
+)
+from common.learners.gathering import Gathering, Sum
 from common.site_info import SiteInfo
 from common.split import Split
 from server.journal import Journal
@@ -38,6 +44,18 @@ class _Question:
 
 class SumStrategy(Link):
     """Rounds of sums over a link."""
+
+    def gather(self, learner: Learner, stage: str) -> Gathering:  # noqa: ARG002
+        """Begin the sum of a stage's answers.
+
+        Raises
+        ------
+        SettingsError
+            If the learner's answers do not all add up.
+        """
+        if isinstance(learner, CollectiveLearner):
+            raise SettingsError("this learner's answers do not add up, and only sums are asked for")
+        return Sum(learner)
 
     def fit(
         self,
@@ -89,10 +107,10 @@ class SumStrategy(Link):
                 partial(learner.verify, stage),
                 learner.part(stage),
             )
-            total = Total()
+            answers = self.gather(learner, stage)
             answered: dict[int, SiteInfo] = {}
             for node, sums in self._sums(question, sites, asked):
-                total.add(sums)
+                answers.add(sites[node].site, sums)
                 if keep is not None:
                     keep(sites[node].site, stage, sums)
                 answered[node] = sites[node]
@@ -106,9 +124,9 @@ class SumStrategy(Link):
                 self.report("starting again without them: sums of different sites do not mix")
                 state = first
                 continue
-            if total.count == 0 and learner.part(stage) is Split.TRAIN:
+            if answers.count == 0 and learner.part(stage) is Split.TRAIN:
                 raise RoundError(f"round {stage}: no site has a training image")
-            state = learner.update(state, total.value())
+            state = answers.step(state)
             for note in state.notes:
                 self.report(note)
             if journal is not None:

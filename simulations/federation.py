@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.cohort import Cohort
+from common.learners.linear_head import linear
 from common.model import Model, load_model
 from common.run_folder import new_run_folder
 from common.settings import RunSettings
@@ -69,7 +70,7 @@ def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str,
     predicted = predictions.probabilities.argmax(axis=1)
     error = None
     if oracle.coef is not None:
-        error = relative_error(model.head().standardised_coef(), oracle.coef)
+        error = relative_error(linear(model.head()).standardised_coef(), oracle.coef)
     return {
         "pooled": exact_metrics(y[test], oracle.probabilities[test], cohort.classes),
         "relative_coefficient_error": error,

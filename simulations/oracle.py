@@ -27,7 +27,7 @@ from sklearn.svm import LinearSVC
 
 from common.errors import SettingsError
 from common.learners import read_settings
-from common.learners.linear_head import LinearHead
+from common.learners.linear_head import LinearHead, linear
 from common.model import Model
 
 if TYPE_CHECKING:
@@ -202,11 +202,11 @@ def fit_oracle(
     about = model.description
     if about.learner not in _ORACLES:
         raise SettingsError(f"learner {about.learner!r} has no pooled oracle; write one here")
-    settings = read_settings(about.learner, about.learner_settings)
+    settings: Any = read_settings(about.learner, about.learner_settings)
     if about.chosen is not None:
         searched = "shrinkage" if about.learner == "lda" else "alpha_per_image"
         settings = settings.model_copy(update={searched: about.chosen})
-    head = model.head()
+    head = linear(model.head())
     z, projection = _front(settings, head, x.astype(np.float64), train)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,8 +26,8 @@ class Statistic:
         The part of the split that it is over.
     name : str
         What it is.
-    shape : tuple of int
-        Its shape.
+    shape : tuple of int or None
+        Its shape; None for an axis of any length.
     dtype : str
         NumPy's name.
     bytes : int
@@ -40,7 +39,7 @@ class Statistic:
     when: str
     part: str
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str
     bytes: int
     minimum_count: int
@@ -80,7 +79,7 @@ def _of(when: str, part: str, spec: Mapping[str, ArraySpec], minimum_count: int)
             name,
             array.shape,
             array.dtype,
-            math.prod(array.shape) * np.dtype(array.dtype).itemsize,
+            array.elements * np.dtype(array.dtype).itemsize,
             minimum_count,
         )
         for name, array in spec.items()

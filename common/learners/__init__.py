@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from common.errors import SettingsError
-from common.learners.base import Learner, Problem
-from common.learners.composed import HeadLearner
+from common.learners.base import CollectiveLearner, Head, Learner, Problem
 from common.learners.federate import federate
 from common.learners.lda import LdaHead, make_lda
-from common.learners.linear_head import LinearHead
 from common.learners.logistic import LogisticHead, make_logistic
 from common.learners.ncm import NearestMeanHead, make_ncm
 from common.learners.ridge import RidgeHead, make_ridge
-from common.learners.settings import HeadSettings, check_settings, parse_assignments
+from common.learners.settings import (
+    HeadSettings,
+    LearnerSettings,
+    check_settings,
+    parse_assignments,
+)
 from common.learners.svm import SvmHead, make_svm
 
 __all__ = [
@@ -25,12 +28,13 @@ __all__ = [
     "RidgeHead",
     "SvmHead",
     "federate",
+    "is_collective",
     "learner_of",
     "make_learner",
     "read_settings",
 ]
 
-LEARNERS: Mapping[str, tuple[type[LinearHead], Callable[[Problem, Any], HeadLearner]]] = {
+LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "ncm": (NearestMeanHead, make_ncm),
     "lda": (LdaHead, make_lda),
     "ridge": (RidgeHead, make_ridge),
@@ -39,7 +43,7 @@ LEARNERS: Mapping[str, tuple[type[LinearHead], Callable[[Problem, Any], HeadLear
 }
 
 
-def make_learner(name: str, problem: Problem, settings: str = "") -> HeadLearner:
+def make_learner(name: str, problem: Problem, settings: str = "") -> Learner:
     """Make a learner.
 
     Parameters
@@ -60,7 +64,7 @@ def make_learner(name: str, problem: Problem, settings: str = "") -> HeadLearner
     return LEARNERS[name][1](problem, checked)
 
 
-def read_settings(name: str, settings: str) -> HeadSettings:
+def read_settings(name: str, settings: str) -> LearnerSettings:
     """Read a learner's settings from ``"key=value key=value"``.
 
     Raises
@@ -73,7 +77,19 @@ def read_settings(name: str, settings: str) -> HeadSettings:
     return check_settings(LEARNERS[name][0].settings_type, parse_assignments(settings))
 
 
-def learner_of(head: LinearHead, problem: Problem) -> Learner:
+def is_collective(name: str, settings: str = "") -> bool:
+    """Tell whether some of a learner's answers do not add up.
+
+    Raises
+    ------
+    SettingsError
+        If the learner or a setting is unknown or out of bounds.
+    """
+    anything = Problem(("a", "b"), 1)
+    return isinstance(make_learner(name, anything, settings), CollectiveLearner)
+
+
+def learner_of(head: Head, problem: Problem) -> Learner:
     """Make the learner that fits an estimator, with the estimator's parameters.
 
     Raises
@@ -83,7 +99,9 @@ def learner_of(head: LinearHead, problem: Problem) -> Learner:
     """
     for kind, make in LEARNERS.values():
         if isinstance(head, kind):
-            # Nothing is held out within a plain fit, so that there is nothing to calibrate on.
-            values = {**head.get_params(), "calibrate": "none"}
+            values = head.get_params()
+            if issubclass(kind.settings_type, HeadSettings):
+                # Nothing is held out within a plain fit, so there is nothing to calibrate on.
+                values["calibrate"] = "none"
             return make(problem, check_settings(kind.settings_type, values))
     raise SettingsError(f"{type(head).__name__} is the head of no learner")

@@ -10,9 +10,10 @@ site that holds everything is the pooled fit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -20,9 +21,9 @@ from common.errors import ContributionError
 from common.split import Split
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from common.learners.linear_head import LinearHead
+    from common.learners.settings import LearnerSettings
 
 Arrays = Mapping[str, "NDArray[Any]"]
 
@@ -55,11 +56,14 @@ class SiteData:
         Labels.
     fold : ndarray of intp, shape (n,), or None
         Fold of each image's lesion, for learners that select; None where there are no folds.
+    minimum : int
+        Fewest images that anything told of them may be over, as the site's policy says.
     """
 
     x: NDArray[Any]
     y: NDArray[np.intp]
     fold: NDArray[np.intp] | None = None
+    minimum: int = 1
 
     def __len__(self) -> int:
         """Count the images."""
@@ -72,10 +76,10 @@ class ArraySpec:
 
     Attributes
     ----------
-    shape : tuple of int
-        Exact shape.
+    shape : tuple of int or None
+        Exact shape; None for an axis of any length.
     dtype : str
-        ``"float64"`` or ``"int64"``.
+        Name of a NumPy number.
     minimum : float or None
         Smallest value allowed.
     times_counted : int
@@ -83,13 +87,33 @@ class ArraySpec:
     part_of : str
         Name of the array that counts the images of which these are some, its shape that of the
         last axes; empty where there is none. A guarded site hides small parts.
+    most : int
+        Elements at most, where an axis may be of any length.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str = "float64"
     minimum: float | None = None
     times_counted: int = 0
     part_of: str = ""
+    most: int = 0
+
+    @property
+    def elements(self) -> int:
+        """Elements at most."""
+        if None in self.shape:
+            return self.most
+        return math.prod(length or 0 for length in self.shape)
+
+    def allows(self, shape: tuple[int, ...]) -> bool:
+        """Tell whether an array may be of this shape."""
+        if None not in self.shape:
+            return shape == self.shape
+        fits = len(shape) == len(self.shape) and all(
+            wanted in (None, length) and length >= 0
+            for wanted, length in zip(self.shape, shape, strict=True)
+        )
+        return fits and math.prod(shape) <= self.most
 
 
 @dataclass(frozen=True)
@@ -133,10 +157,56 @@ class State:
     notes: tuple[str, ...] = ()
 
 
+class Head(Protocol):
+    """What a learner ends in: a scikit-learn classifier that can be made of a learner's arrays.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (k,)
+        Classes that had training images.
+    """
+
+    settings_type: ClassVar[type[LearnerSettings]]
+    classes_: NDArray[Any]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Give the parameters by name."""
+
+    def set_params(self, **params: Any) -> Self:  # noqa: ANN401
+        """Take parameters by name."""
+
+    def set_fitted(self, arrays: Arrays, classes: NDArray[Any]) -> Self:
+        """Take over a learner's last arrays and the names of all classes."""
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Name the most probable class, shape (n,)."""
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Give probabilities, shape (n, k)."""
+
+
 class Learner(Protocol):
-    """A learner by sums; one file each, and one line in `common.learners`."""
+    """A learner by sums; one file each, and one line in `common.learners`.
+
+    The arrays of its last state hold ``class_count``, int64 of shape (classes,).
+    """
 
     problem: Problem
+
+    @property
+    def settings(self) -> LearnerSettings:
+        """What was set."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that a fit may go through, in their order."""
+
+    @property
+    def rounds(self) -> int | None:
+        """The rounds that a fit takes; None where its answers tell when it is done."""
+
+    def warm_start(self, arrays: Arrays) -> None:
+        """Start from a fitted model's arrays; `SettingsError` if the learner cannot."""
 
     def start(self) -> State:
         """Give the state before the first round."""
@@ -159,8 +229,19 @@ class Learner(Protocol):
     def update(self, state: State, total: Contribution) -> State:
         """Take one step from the sums over all sites."""
 
-    def head(self, state: State) -> LinearHead:
+    def head(self, state: State) -> Head:
         """Make the fitted classifier from the last state."""
+
+
+@runtime_checkable
+class CollectiveLearner(Learner, Protocol):
+    """A learner some of whose answers do not add up: the coordinator sees each site's."""
+
+    def apart(self, stage: str) -> bool:
+        """Tell whether the answers to a stage are merged, not added."""
+
+    def merge(self, state: State, parts: Mapping[str, Contribution]) -> State:
+        """Take one step from each site's answer, by the sites' names."""
 
 
 def check_arrays(arrays: Arrays, spec: Mapping[str, ArraySpec], count: int | None = None) -> None:
@@ -185,7 +266,7 @@ def check_arrays(arrays: Arrays, spec: Mapping[str, ArraySpec], count: int | Non
         raise ContributionError(f"wrong arrays: missing {missing}, not asked for {extra}")
     for name, wanted in spec.items():
         array = arrays[name]
-        if array.shape != wanted.shape:
+        if not wanted.allows(array.shape):
             raise ContributionError(f"{name}: shape {array.shape}, expected {wanted.shape}")
         if array.dtype.name != wanted.dtype:
             raise ContributionError(f"{name}: dtype {array.dtype}, expected {wanted.dtype}")

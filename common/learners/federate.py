@@ -8,32 +8,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from common.errors import ContributionError
-from common.learners.base import Learner, Problem, SiteData, State
-from common.learners.total import Total
+from common.learners.base import Head, Learner, Problem, SiteData, State
+from common.learners.gathering import gather
 from common.split import Split
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from common.learners.linear_head import LinearHead
-
-    Head = TypeVar("Head", bound=LinearHead)
+    AnyHead = TypeVar("AnyHead", bound=Head)
 
 
-def federate(head: Head, sites: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Head:
+def federate(head: AnyHead, sites: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> AnyHead:
     """Fit a head over sites that each hold features and labels.
 
     Parameters
     ----------
-    head : LinearHead
+    head : Head
         An estimator such as ``LogisticHead()``; fitted in place.
     sites : mapping of str to (array of shape (n, dimension), array of shape (n,))
         Features and labels of each site.
 
     Returns
     -------
-    LinearHead
-        The head; it equals the one fitted on all sites' images at once.
+    Head
+        The head; one by sums equals the one fitted on all sites' images at once.
 
     Raises
     ------
@@ -66,8 +64,8 @@ def _as_arrays(name: str, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDA
 
 
 def learn_heads(
-    head: Head, sites: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], classes: NDArray[Any]
-) -> Head:
+    head: AnyHead, sites: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], classes: NDArray[Any]
+) -> AnyHead:
     """Fit a head over sites, with the classes given in order."""
     from common.learners import learner_of
 
@@ -109,14 +107,15 @@ def fit_sites(
         check_site(name, data, learner.problem)
     state = learner.start()
     while not state.done:
-        total, part = Total(), sites
+        part = sites
         if learner.part(state.stage) is Split.VALIDATION:
             if validation is None:
                 raise ContributionError("no held-out images: give some, or set calibrate=none")
             part = validation
+        answers = gather(learner, state.stage)
         for name in sorted(part):
-            total.add(learner.contribute(part[name], state))
-        state = learner.update(state, total.value())
+            answers.add(name, learner.contribute(part[name], state))
+        state = answers.step(state)
     return state
 
 

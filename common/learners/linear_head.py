@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from common.errors import SettingsError
 from common.learners.front import transform
 
 if TYPE_CHECKING:
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
 
     from common.learners.base import Arrays
     from common.learners.settings import HeadSettings
+
+
+def linear(head: object) -> LinearHead:
+    """Take a head for a linear one.
+
+    Raises
+    ------
+    SettingsError
+        If it is not.
+    """
+    if not isinstance(head, LinearHead):
+        raise SettingsError(f"{type(head).__name__} is no linear head")
+    return head
 
 
 class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

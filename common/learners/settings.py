@@ -16,6 +16,23 @@ Calibration = Literal["none", "temperature", "vector"]
 Scale = Literal["deviation", "pareto", "none"]
 
 
+class LearnerSettings(BaseModel):
+    """What every learner has.
+
+    Attributes
+    ----------
+    folds : int
+        Folds by lesion for choosing a setting; 0 for no choice.
+    ledger : bool
+        Whether the coordinator keeps each site's sums, so that one can be taken out again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folds: int = Field(0, ge=0, le=100)
+    ledger: bool = False
+
+
 class FrontSettings(BaseModel):
     """What is done to features before a head sees them.
 
@@ -53,8 +70,8 @@ class FrontSettings(BaseModel):
         return self
 
 
-class HeadSettings(FrontSettings):
-    """What every head has.
+class HeadSettings(FrontSettings, LearnerSettings):
+    """What every linear head has.
 
     Attributes
     ----------
@@ -74,10 +91,8 @@ class HeadSettings(FrontSettings):
     """
 
     calibrate: Calibration = "none"
-    folds: int = Field(0, ge=0, le=100)
     search: str = ""
     search_seed: int = Field(0, ge=0)
-    ledger: bool = False
 
     def tried(self, value: float) -> list[float]:
         """Give the searched setting's values, largest first; `value` alone without a search."""

@@ -88,13 +88,14 @@ def _decode_array(name: str, array: Array, wanted: ArraySpec) -> np.ndarray[Any,
 
     Nothing that a site claims is parsed, and nothing is allocated.
     """
-    if array.shape != wanted.shape:
+    shape = tuple(array.shape)
+    if not all(type(length) is int for length in shape) or not wanted.allows(shape):
         raise ContributionError(f"{name}: shape {shown(array.shape)}, expected {wanted.shape}")
     if array.dtype != wanted.dtype:
         raise ContributionError(f"{name}: dtype {shown(array.dtype)}, expected {wanted.dtype}")
     dtype = np.dtype(wanted.dtype)
     end = len(_MAGIC) + 2 + int.from_bytes(array.data[len(_MAGIC) : len(_MAGIC) + 2], "little")
-    header = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {wanted.shape}, }}"
+    header = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape}, }}"
     found = array.data[len(_MAGIC) + 2 : end]
     if (
         array.stype != _NUMPY
@@ -102,12 +103,12 @@ def _decode_array(name: str, array: Array, wanted: ArraySpec) -> np.ndarray[Any,
         or found.rstrip() != header.encode()
     ):
         raise ContributionError(
-            f"{name}: not {wanted.dtype} of shape {wanted.shape} in NumPy's format 1.0, C order"
+            f"{name}: not {wanted.dtype} of shape {shape} in NumPy's format 1.0, C order"
         )
     data = memoryview(array.data)[end:]
-    if len(data) != dtype.itemsize * math.prod(wanted.shape):
-        raise ContributionError(f"{name}: {len(data)} bytes do not fill shape {wanted.shape}")
-    return np.frombuffer(data, dtype).reshape(wanted.shape)
+    if len(data) != dtype.itemsize * math.prod(shape):
+        raise ContributionError(f"{name}: {len(data)} bytes do not fill shape {shape}")
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
 def shown(value: object) -> str:

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from common.evaluation import class_probabilities
 from common.learners.adaptation import adapt
 from common.learners.base import SiteData
+from common.learners.linear_head import linear
 from common.model import Model
 from common.split import Split
 from simulations.baselines import majority, site_shortcut
@@ -78,7 +79,7 @@ def _personalised(work: Work) -> Prediction:
         own = bench.client[test] == name
         parts = [_data(bench, part, name) for part in (Split.TRAIN, Split.VALIDATION)]
         p[own] = class_probabilities(
-            adapt(model.head(), classes, *parts), classes, bench.x[test[own]]
+            adapt(linear(model.head()), classes, *parts), classes, bench.x[test[own]]
         )
     cost = work.cost + Cost(seconds=time.perf_counter() - start)
     return Prediction(p, p.argmax(axis=1), cost)

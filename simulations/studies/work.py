@@ -140,7 +140,7 @@ def federate_sites(bench: Bench, sites: tuple[str, ...]) -> tuple[Model, Cost, d
 def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
     """Give the run's settings; few images have fewer principal components than are asked for."""
     learner, _, text = bench.fit.learner.partition(" ")
-    assignments, asked = parse_assignments(text), read_settings(learner, text).pca
+    assignments, asked = parse_assignments(text), getattr(read_settings(learner, text), "pca", 0)
     if asked:
         train = bench.x[bench.rows(Split.TRAIN, sites)].astype(np.float64)
         assignments["pca"] = str(min(asked, _directions(train)))

@@ -30,7 +30,7 @@ from common.learners import (
 )
 from common.learners.base import Problem, SiteData
 from common.learners.federate import check_site, fit_sites
-from common.learners.linear_head import LinearHead
+from common.learners.linear_head import LinearHead, linear
 
 HEADS = [NearestMeanHead, LdaHead, RidgeHead, LogisticHead, SvmHead]
 Arrays = tuple[NDArray[Any], NDArray[Any]]
@@ -182,7 +182,7 @@ def test_a_learner_that_calibrates_asks_for_held_out_images() -> None:
     learner = make_learner("ridge", Problem(("a", "b", "c"), 4), "calibrate=temperature")
     with pytest.raises(ContributionError, match="no held-out images: give some"):
         fit_sites(learner, {"s": data})
-    head = learner.head(fit_sites(learner, {"s": data}, {"s": held}))
+    head = linear(learner.head(fit_sites(learner, {"s": data}, {"s": held})))
     found = minimize_scalar(
         lambda theta: log_loss(y, softmax(theta * head.scores(held.x), axis=1)),
         bounds=(0.01, 100),

@@ -12,12 +12,12 @@ from common.learners import LEARNERS, make_learner
 from common.learners.base import (
     ArraySpec,
     Contribution,
+    Learner,
     Problem,
     SiteData,
     State,
     check_arrays,
 )
-from common.learners.composed import HeadLearner
 from common.learners.federate import fit_sites
 from common.learners.total import Total
 from common.split import Split
@@ -56,7 +56,7 @@ def _sites(part: Split) -> dict[str, SiteData]:
     return {str(i): SiteData(x[m].astype(np.float32), y[m], fold[m]) for i, m in enumerate(members)}
 
 
-def _run(learner: HeadLearner) -> tuple[State, list[str]]:
+def _run(learner: Learner) -> tuple[State, list[str]]:
     state, stages = learner.start(), []
     while not state.done:
         stages.append(state.stage)

@@ -29,7 +29,7 @@ from common.learners import (
 )
 from common.learners.base import Problem, SiteData
 from common.learners.federate import fit_sites
-from common.learners.linear_head import LinearHead
+from common.learners.linear_head import LinearHead, linear
 from tests.common.learner_cases import PARTITIONS, pooled
 
 HEADS: list[LinearHead] = [
@@ -156,7 +156,8 @@ def test_a_class_without_training_images_is_never_predicted(
     data = pooled(6, n=80, dimension=5, classes=4)
     x, y = data.x[np.isin(data.y, present)], data.y[np.isin(data.y, present)]
     learner = learner_of(head, data.problem)
-    fitted = learner.head(fit_sites(learner, {"a": SiteData(x[:9], y[:9]), "b": SiteData(x, y)}))
+    sites = {"a": SiteData(x[:9], y[:9]), "b": SiteData(x, y)}
+    fitted = linear(learner.head(fit_sites(learner, sites)))
     assert fitted.classes_.tolist() == [data.classes[label] for label in present]
     probe = np.random.default_rng(0).normal(size=(500, 5)) * 1e3
     assert set(fitted.predict(probe)) <= set(fitted.classes_)

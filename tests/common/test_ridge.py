@@ -19,9 +19,8 @@ import common.learners.moments
 import common.learners.symmetric
 from common.errors import ContributionError
 from common.learners import RidgeHead, make_learner
-from common.learners.base import Contribution, SiteData
+from common.learners.base import Contribution, Learner, SiteData
 from common.learners.closed_form import GramSums, gram_sums
-from common.learners.composed import HeadLearner
 from common.learners.federate import fit_sites
 from common.learners.front import Rows
 from common.learners.ridge import RidgeSolver
@@ -78,7 +77,7 @@ def test_features_may_be_divided_by_their_deviation_its_root_or_nothing(
     np.testing.assert_allclose(head.scores(data.probe), ridge.decision_function(probe), rtol=1e-8)
 
 
-def _learner(data: Pooled, more: str = "") -> HeadLearner:
+def _learner(data: Pooled, more: str = "") -> Learner:
     return make_learner("ridge", data.problem, f"alpha_per_image=0.1 calibrate=none {more}")
 
 
@@ -177,7 +176,7 @@ def test_a_sum_subtracts_again() -> None:
         assert difference <= 1e-14 * np.linalg.norm(array)
 
 
-def _total(learner: HeadLearner, sites: list[SiteData]) -> Total:
+def _total(learner: Learner, sites: list[SiteData]) -> Total:
     total = Total()
     for site in sites:
         total.add(learner.contribute(site, learner.start()))

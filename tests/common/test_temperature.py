@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from common.errors import ContributionError
 from common.learners import LEARNERS, make_learner
 from common.learners.base import Problem, SiteData, State, check_arrays
-from common.learners.linear_head import LinearHead
+from common.learners.linear_head import LinearHead, linear
 from common.learners.total import Total
 from common.split import Split
 
@@ -79,7 +79,7 @@ def _fit(cohort: Cohort, name: str, settings: str) -> Fitted:
         state = learner.update(state, total.value())
         rounds += stage == "temperature"
         notes.extend(state.notes)
-    return Fitted(learner.head(state), state, rounds, tuple(notes))
+    return Fitted(linear(learner.head(state)), state, rounds, tuple(notes))
 
 
 def _pooled_scores(cohort: Cohort, *, logistic: bool = False) -> tuple[Any, NDArray[np.float64]]:

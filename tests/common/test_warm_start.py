@@ -9,10 +9,10 @@ from sklearn.preprocessing import StandardScaler
 
 from common.errors import SettingsError
 from common.learners import make_learner
-from common.learners.base import Problem, SiteData
-from common.learners.composed import HeadLearner
+from common.learners.base import Learner, Problem, SiteData
 from common.learners.federate import fit_sites
 from common.learners.front import transform
+from common.learners.linear_head import linear
 from common.learners.total import Total
 from common.learners.warm_start import carry_over
 
@@ -33,7 +33,7 @@ SITES = _sites()
 REST = {name: data for name, data in SITES.items() if name != "s3"}
 
 
-def _rounds(learner: HeadLearner) -> int:
+def _rounds(learner: Learner) -> int:
     state, rounds = learner.start(), 0
     while not state.done:
         total = Total()
@@ -49,7 +49,7 @@ def test_a_refit_from_the_old_model_is_the_fit_of_the_remaining_sites(solver: st
     old = fit_sites(make_learner("logistic", PROBLEM, settings), SITES)
     warm = make_learner("logistic", PROBLEM, settings)
     warm.warm_start(old.arrays)
-    found = warm.head(fit_sites(warm, REST))
+    found = linear(warm.head(fit_sites(warm, REST)))
     x = np.concatenate([data.x for data in REST.values()]).astype(np.float64)
     y = np.concatenate([data.y for data in REST.values()])
     z = StandardScaler().fit_transform(x)

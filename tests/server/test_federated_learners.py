@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
+from common.learners.linear_head import linear
 from common.model import Model, load_model
 from common.settings import RunSettings
 from common.split import Split, fold_groups
@@ -75,7 +76,7 @@ def _pool(
 
 
 def _assert_same_head(model: Model, fitted: Any, *, tolerance: float) -> None:
-    head = model.head()
+    head = linear(model.head())
     np.testing.assert_allclose(
         head.coef_ - head.coef_.mean(axis=0),
         fitted.coef_ - fitted.coef_.mean(axis=0),

@@ -16,6 +16,7 @@ from common.errors import RunFolderError
 from common.learners import make_learner
 from common.learners.base import Contribution, Problem, SiteData
 from common.learners.federate import fit_sites
+from common.learners.linear_head import linear
 from common.ledger import Entry, EntryDescription, load_entry, save_entry
 from common.model import Model, ModelDescription, load_model, save_model
 from server.ledger import change_ledger
@@ -88,7 +89,7 @@ def _pooled(sites: list[SiteData]) -> tuple[StandardScaler, RidgeClassifier]:
 def _is_the_fit_of(folder: Path, sites: list[SiteData]) -> None:
     model = load_model(folder)
     scaler, ridge = _pooled(sites)
-    found = model.head()
+    found = linear(model.head())
     assert np.linalg.norm(found.coef_ - ridge.coef_) <= 1e-10 * np.linalg.norm(ridge.coef_)
     np.testing.assert_allclose(model.arrays["mean"], scaler.mean_, rtol=1e-12, atol=1e-12)
 

@@ -12,6 +12,7 @@ from common.evaluation import class_probabilities
 from common.learners import make_learner
 from common.learners.base import Problem, SiteData
 from common.learners.federate import fit_sites
+from common.learners.linear_head import linear
 from common.learners.search import Selection
 from common.model import Model, ModelDescription
 from simulations.oracle import fit_oracle, relative_error
@@ -100,7 +101,7 @@ def test_the_oracle_agrees_with_an_exact_federation(learner: str, settings: str,
         assert oracle.coef is None
     elif "kernel" not in settings:
         assert oracle.coef is not None
-        assert relative_error(model.head().standardised_coef(), oracle.coef) < 1e-4
+        assert relative_error(linear(model.head()).standardised_coef(), oracle.coef) < 1e-4
 
 
 @pytest.mark.parametrize("learner", ["ridge", "logistic", "svm", "lda", "ncm"])
@@ -111,7 +112,7 @@ def test_the_oracle_tells_a_model_of_other_images(learner: str) -> None:
     found = class_probabilities(model.head(), model.description.classes, x)
     assert np.abs(oracle.probabilities - found).max() > 1e-3
     if oracle.coef is not None:
-        assert relative_error(model.head().standardised_coef(), oracle.coef) > 1e-3
+        assert relative_error(linear(model.head()).standardised_coef(), oracle.coef) > 1e-3
 
 
 def test_the_oracle_takes_the_value_that_a_search_chose() -> None:
@@ -119,4 +120,4 @@ def test_the_oracle_takes_the_value_that_a_search_chose() -> None:
     assert model.description.chosen is not None
     other = replace(model.description, chosen=3.0 * model.description.chosen)
     wrong: Any = fit_oracle(Model(other, model.arrays), x, y, train).coef
-    assert relative_error(model.head().standardised_coef(), wrong) > 1e-3
+    assert relative_error(linear(model.head()).standardised_coef(), wrong) > 1e-3

@@ -49,7 +49,7 @@ def check(
             one.when,
             one.part,
             one.name,
-            " x ".join(map(str, one.shape)) or "1",
+            " x ".join("any" if n is None else str(n) for n in one.shape) or "1",
             one.dtype,
             f"{one.bytes:,}",
             str(one.minimum_count),
