@@ -8,6 +8,7 @@ from typing import Any
 from common.errors import SettingsError
 from common.learners.base import CollectiveLearner, Head, Learner, Problem
 from common.learners.federate import federate
+from common.learners.forest import ForestHead, make_forest
 from common.learners.lda import LdaHead, make_lda
 from common.learners.logistic import LogisticHead, make_logistic
 from common.learners.ncm import NearestMeanHead, make_ncm
@@ -22,6 +23,7 @@ from common.learners.svm import SvmHead, make_svm
 
 __all__ = [
     "LEARNERS",
+    "ForestHead",
     "LdaHead",
     "LogisticHead",
     "NearestMeanHead",
@@ -40,6 +42,7 @@ LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "ridge": (RidgeHead, make_ridge),
     "logistic": (LogisticHead, make_logistic),
     "svm": (SvmHead, make_svm),
+    "forest": (ForestHead, make_forest),
 }
 
 
