@@ -1,4 +1,4 @@
-"""What scikit-learn grows on all sites' features at once: what a union of trees is compared with.
+"""What scikit-learn and XGBoost grow on all sites' features at once, beside a union of trees.
 
 A federation of trees is not the pooled one, unlike one of sums: the difference is its price.
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.utils.class_weight import compute_sample_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from common.learners.boosting_settings import BoostingSettings
     from common.learners.forest import ForestSettings
 
 
@@ -27,7 +30,42 @@ def _forest(settings: ForestSettings) -> Any:  # noqa: ANN401
     )
 
 
-POOLED_TREES: Mapping[str, Callable[[Any], Any]] = {"forest": _forest}
+def _boosting(settings: BoostingSettings) -> Any:  # noqa: ANN401
+    from xgboost import XGBClassifier
+
+    return _Balanced(
+        XGBClassifier(
+            n_estimators=settings.rounds,
+            learning_rate=settings.eta,
+            max_depth=settings.max_depth,
+            min_child_weight=settings.min_child_weight,
+            reg_lambda=settings.reg_lambda,
+            subsample=settings.subsample,
+            colsample_bytree=settings.colsample,
+            random_state=settings.boost_seed,
+            tree_method="hist",
+            n_jobs=1,
+        ),
+        settings.class_weight,
+    )
+
+
+class _Balanced:
+    """A classifier that knows no class weights, given those of the images."""
+
+    def __init__(self, classifier: Any, class_weight: str) -> None:  # noqa: ANN401
+        self._classifier, self._weight = classifier, class_weight
+        self.predict_proba = classifier.predict_proba
+
+    def fit(self, x: NDArray[Any], y: NDArray[Any]) -> _Balanced:
+        """Fit; XGBoost's labels are 0 to k - 1."""
+        self.classes_, label = np.unique(y, return_inverse=True)
+        balanced = compute_sample_weight("balanced", y) if self._weight == "balanced" else None
+        self._classifier.fit(x, label, sample_weight=balanced)
+        return self
+
+
+POOLED_TREES: Mapping[str, Callable[[Any], Any]] = {"forest": _forest, "xgboost": _boosting}
 
 
 def fit_pooled_trees(

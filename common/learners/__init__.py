@@ -7,6 +7,8 @@ from typing import Any
 
 from common.errors import SettingsError
 from common.learners.base import CollectiveLearner, Head, Learner, Problem
+from common.learners.boosting import make_boosting
+from common.learners.boosting_head import BoostingHead
 from common.learners.federate import federate
 from common.learners.forest import ForestHead, make_forest
 from common.learners.lda import LdaHead, make_lda
@@ -23,6 +25,7 @@ from common.learners.svm import SvmHead, make_svm
 
 __all__ = [
     "LEARNERS",
+    "BoostingHead",
     "ForestHead",
     "LdaHead",
     "LogisticHead",
@@ -43,6 +46,7 @@ LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "logistic": (LogisticHead, make_logistic),
     "svm": (SvmHead, make_svm),
     "forest": (ForestHead, make_forest),
+    "xgboost": (BoostingHead, make_boosting),
 }
 
 
@@ -88,7 +92,8 @@ def is_collective(name: str, settings: str = "") -> bool:
     SettingsError
         If the learner or a setting is unknown or out of bounds.
     """
-    anything = Problem(("a", "b"), 1)
+    # Of more dimensions than any setting asks for; nothing is fitted.
+    anything = Problem(("a", "b"), 2**24)
     return isinstance(make_learner(name, anything, settings), CollectiveLearner)
 
 
