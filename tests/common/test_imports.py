@@ -91,6 +91,8 @@ def test_only_packages_of_this_project_and_its_dependencies_are_imported() -> No
         "uvicorn",
         # Of the extra `tracking`, imported where they are asked for.
         *("mlflow", "tensorboard", "torchvision"),
+        # Of the extra `boosting`, for the pooled reference.
+        "xgboost",
     }
     found = {name for path in MODULES for name in _tops(path)} - sys.stdlib_module_names
     assert found <= allowed
