@@ -14,6 +14,8 @@ from flwr.serverapp import Grid
 
 from common.backbones import get_backbone
 from common.errors import SettingsError
+from common.imbalance import read_treatment
+from common.imbalance.check import check_imbalance
 from common.learners import make_learner, read_settings
 from common.learners.base import Problem, State
 from common.learners.search import Selection
@@ -70,6 +72,7 @@ def run_federation(
     backbone = get_backbone(settings.backbone)
     # Sites read them, too, when they join, but could only refuse without saying why.
     read_settings(settings.learner, settings.learner_settings)
+    check_imbalance(settings)
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
         journal = None
@@ -140,6 +143,7 @@ def head_model(
             split_seed=settings.split_seed,
             sites=tuple(info.site for info in sites.values()),
             versions=package_versions(),
+            imbalance=read_treatment(settings.imbalance).text,
         ),
         state.arrays,
     )
