@@ -14,6 +14,8 @@ from flwr.serverapp import Grid
 
 from common.backbones import get_backbone
 from common.errors import SettingsError
+from common.imbalance import read_treatment
+from common.imbalance.check import check_imbalance
 from common.learners import is_collective, make_learner
 from common.learners.base import Problem, State
 from common.learners.search import Selection
@@ -73,6 +75,7 @@ def run_federation(
     strategy = (CollectiveStrategy if sees_sites else SumStrategy)(grid, policy, report)
     if sees_sites:
         report(f"{settings.learner}: the coordinator sees what each site has made, not only sums")
+    check_imbalance(settings)
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
         journal = None
@@ -143,6 +146,7 @@ def head_model(
             split_seed=settings.split_seed,
             sites=tuple(info.site for info in sites.values()),
             versions=package_versions(),
+            imbalance=read_treatment(settings.imbalance).text,
         ),
         state.arrays,
     )

@@ -71,6 +71,11 @@ def write_as_study(
             }
         ],
         "costs": [_cost(learner, FEDERATED, result, result["seconds"]["learn"])],
+        "notes": [
+            f"imbalance {settings.imbalance}: site {site}: {note}"
+            for site, treated in predictions.treated.items()
+            for note in treated.notes
+        ],
     }
 
 
@@ -155,6 +160,7 @@ def _write(
             "draws": settings.draws,
             "seed": settings.seed,
             "backbone": settings.backbone,
+            "imbalance": settings.imbalance,
         },
         "cohort": {
             **describe_cohort(readable),

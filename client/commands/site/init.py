@@ -14,6 +14,7 @@ from client.deployment.settings import SITE_FILE, SiteFile, write_site_file
 from common.cohort import load_cohort
 from common.console import output, say
 from common.errors import CohortError, SettingsError
+from common.imbalance import KINDS, UNTREATED
 from common.learners import LEARNERS, is_collective
 from common.limits import DEFAULT_MINIMUM
 from common.settings_file import check_settings_of
@@ -57,7 +58,11 @@ def init(
             "cache": None if cache is None else cache.absolute(),
             "port": port,
             "threads": threads,
-            "bounds": {"learners": sums, "minimum_count": minimum_count},
+            "bounds": {
+                "learners": sums,
+                "imbalance": tuple(kind for kind in KINDS if kind != UNTREATED.kind),
+                "minimum_count": minimum_count,
+            },
         },
     )
     private, public = new_site_key(site)
