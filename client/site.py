@@ -247,6 +247,7 @@ def make_site(
     resample_key: bytes | None = None,
     treatment: Treatment = UNTREATED,
     unreadable: tuple[str, ...] = (),
+    turn: int = 0,
 ) -> Site:
     """Make a site of features that are at hand.
 
@@ -260,6 +261,8 @@ def make_site(
         Their features.
     unreadable : tuple of str
         Images left out, with the reasons.
+    turn : int
+        Of the split, in the lab.
 
     Raises
     ------
@@ -267,7 +270,7 @@ def make_site(
         As there.
     """
     y, group = cohort.y[rows], cohort.group[rows]
-    split = split_groups(split_seed, group)
+    split = split_groups(split_seed, group, turn)
     fold = fold_groups(split_seed, group, folds) if folds else None
     kept = disclosed(disclosure, y, split, fold)
     key = _own_key(x) if resample_key is None else resample_key

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from simulations.studies import (
+    compare,
     cross_site,
     fairness,
     fine_tuning,
@@ -22,6 +23,7 @@ STUDIES: Mapping[str, Study] = {
         heterogeneity.STUDY,
         fairness.STUDY,
         learning_curve.STUDY,
+        compare.STUDY,
         fine_tuning.STUDY,
         fine_tuning.STUDY_WITHOUT,
     )

@@ -34,6 +34,12 @@ class Plan:
         Settings of training, for a study that fine-tunes.
     local : bool
         Whether such a study also lets each site fine-tune alone.
+    backbones : tuple of str
+        For the comparison.
+    treatments : tuple of str
+        Of imbalance, for the comparison; see `simulations.studies.compare`.
+    turns : int
+        Of the split, for the comparison.
     """
 
     sites: tuple[str, ...]
@@ -45,6 +51,9 @@ class Plan:
     largest: int = 0
     training: str = ""
     local: bool = True
+    backbones: tuple[str, ...] = ("efficientnet_lite0",)
+    treatments: tuple[str, ...] = ()
+    turns: int = 1
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,13 @@ class Fit:
     training : str
         ``"key=value key=value"`` of `common.finetuning.settings.TrainingSettings`, where the
         learner is a strategy of fine-tuning.
+    backbone : str
+        Whose features it sees; the lab's own if empty.
+    turn : int
+        Of the split, for cross-validation: results of the same seed are put together.
+    class_weight : str
+        ``balanced`` or ``none`` for the learner, as far as it has such a setting and its text
+        says nothing of it; empty for its own.
     imbalance : str
         `common.imbalance.Treatment.text` of what each site does before it sums.
     """
@@ -69,6 +76,9 @@ class Fit:
     looks: bool = False
     training: str = ""
     imbalance: str = ""
+    backbone: str = ""
+    turn: int = 0
+    class_weight: str = ""
 
     def key(self, about: str) -> str:
         """Give a name for the file of its result; `about` is whatever else changes the result."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,12 @@ class Lab:
     ----------
     cohort : Cohort
         The readable images only.
-    backbone : Backbone
-        What the features come from.
+    backbone_name : str
+        What the features come from, where a fit names no other.
     x : ndarray of float32, shape (n, dimension)
         Features of the images as they are.
+    others : mapping of str to ndarray of float32, shape (n, dimension)
+        The same of other backbones, by name.
     looks : mapping of str to ndarray of float32, shape (n, dimension)
         Features of the images as `simulations.looks` changes them, by the partition's text.
     """
@@ -41,16 +43,19 @@ class Lab:
     backbone_name: str
     x: NDArray[np.float32]
     looks: Mapping[str, NDArray[np.float32]]
+    others: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def without_files(self) -> Lab:
         """Give the lab for workers, who open no image and need not be sent where they lie."""
         n = len(self.cohort)
         return replace(self, cohort=replace(self.cohort, path=(Path(),) * n, mask=(None,) * n))
 
-    @property
-    def backbone(self) -> Backbone:
-        """The backbone of the features."""
-        return get_backbone(self.backbone_name)
+    def features(self, fit: Fit) -> NDArray[np.float32]:
+        """Give the features that a fit sees."""
+        if fit.looks:
+            return self.looks[fit.partition]
+        own = fit.backbone in ("", self.backbone_name)
+        return self.x if own else self.others[fit.backbone]
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,11 @@ class Bench:
     trains: tuple[str, ...]
     tests: tuple[str, ...]
 
+    @property
+    def backbone(self) -> Backbone:
+        """What the features come from."""
+        return get_backbone(self.fit.backbone or self.lab.backbone_name)
+
     def rows(self, part: Split, sites: tuple[str, ...]) -> NDArray[np.intp]:
         """List the images of a part of the split at some sites."""
         member = (self.split == part.value) & np.isin(self.client, sites) & self.usable
@@ -106,11 +116,11 @@ def make_bench(lab: Lab, fit: Fit) -> Bench:
     client = np.empty(len(lab.cohort), dtype=f"<U{max(map(len, partition.names))}")
     for name, rows in zip(partition.names, partition.rows, strict=True):
         client[rows] = name
-    split = split_groups(fit.split_seed, lab.cohort.group)
+    split = split_groups(fit.split_seed, lab.cohort.group, fit.turn)
     return Bench(
         lab=lab,
         fit=fit,
-        x=lab.looks[fit.partition] if fit.looks else lab.x,
+        x=lab.features(fit),
         split=split,
         client=client,
         usable=_usable(lab, fit, split, client),

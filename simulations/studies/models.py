@@ -43,10 +43,13 @@ def _federated(work: Work) -> Prediction:
     bench, test = work.bench, work.test
     only = only_class(bench, bench.trains[0]) if len(bench.trains) == 1 else None
     if only is None:
-        p = _predict(bench, work.federated(), test)
+        model = work.federated()
+        start = time.perf_counter()
+        p = _predict(bench, model, test)
+        took = Cost(milliseconds=1e3 * (time.perf_counter() - start) / max(len(test), 1))
     else:
-        p = np.tile(np.eye(len(bench.lab.cohort.classes))[only], (len(test), 1))
-    return Prediction(p, p.argmax(axis=1), work.cost)
+        p, took = np.tile(np.eye(len(bench.lab.cohort.classes))[only], (len(test), 1)), Cost()
+    return Prediction(p, p.argmax(axis=1), work.cost + took)
 
 
 def _pooled(work: Work) -> Prediction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -77,7 +77,22 @@ def open_lab(
     looks = {fit.partition: np.empty(0, dtype=np.float32) for fit in fits if fit.looks}
     for partition in looks:
         looks[partition] = _look_features(readable, partition, options, display)
-    return Lab(readable, options.backbone, features.x, looks), notes
+    others = {
+        fit.backbone: np.empty(0, dtype=np.float32)
+        for fit in fits
+        if fit.backbone not in ("", options.backbone)
+    }
+    for name in others:
+        others[name] = _other_features(readable, name, options, display)
+    return Lab(readable, options.backbone, features.x, looks, others), notes
+
+
+def _other_features(
+    cohort: Cohort, name: str, options: StudyOptions, display: Display
+) -> NDArray[np.float32]:
+    backbone = get_backbone(name)
+    cache, progress = FeatureCache(options.cache, backbone), display.images(f"features of {name}")
+    return extract(cohort.path, backbone, cache, progress=progress).x
 
 
 def _look_features(
@@ -117,22 +132,23 @@ def make_groupings(study: Study, cohort: Cohort, display: Display) -> dict[str, 
     return found
 
 
-def lab_identities(lab: Lab) -> dict[str | None, str]:
-    """Digest all that a fit's result depends on, besides the fit itself.
+def lab_identities(lab: Lab, fits: Sequence[Fit]) -> dict[Fit, str]:
+    """Digest all that each fit's result depends on, besides the fit itself.
 
     Returns
     -------
-    dict of str or None to str
-        By the partition whose looks a fit's features have; None for the images as they are.
+    dict of Fit to str
     """
     table = blake2b(digest_size=16)
     cohort = lab.cohort
     columns = (cohort.image_id, cohort.y, cohort.site, cohort.group, cohort.sex)
     for column in (*columns, cohort.localisation, cohort.age):
         table.update("\n".join(map(str, column.tolist())).encode())
-    versions = json.dumps([cohort.classes, lab.backbone.fingerprint, package_versions()])
-    table.update(versions.encode())
-    return {
-        looks: blake2b(table.digest() + x.tobytes(), digest_size=16).hexdigest()
-        for looks, x in [(None, lab.x), *lab.looks.items()]
-    }
+    seen: dict[tuple[str, int], str] = {}
+    for fit in fits:
+        name, x = fit.backbone or lab.backbone_name, lab.features(fit)
+        if (name, id(x)) not in seen:
+            about = json.dumps([cohort.classes, get_backbone(name).fingerprint, package_versions()])
+            whole = table.digest() + about.encode() + x.tobytes()
+            seen[name, id(x)] = blake2b(whole, digest_size=16).hexdigest()
+    return {fit: seen[fit.backbone or lab.backbone_name, id(lab.features(fit))] for fit in fits}

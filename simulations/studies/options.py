@@ -16,7 +16,9 @@ from common.finetuning.strategies import read_strategy, training_of
 from common.imbalance import read_treatment
 from common.learners import make_learner
 from common.learners.base import Problem
+from common.split import TURNS
 from simulations.studies.base import Plan
+from simulations.studies.compare import resampling
 from simulations.studies.fit import BASELINE, Fit
 
 
@@ -54,6 +56,8 @@ class StudyOptions:
         Whether a study of fine-tuning also lets each site fine-tune alone.
     skip_unreadable : bool
         Leave unreadable images out instead of failing.
+    backbones, treatments, turns
+        For the comparison, as `simulations.studies.base.Plan`.
     """
 
     cohort: Path
@@ -70,6 +74,9 @@ class StudyOptions:
     training: str = ""
     local: bool = True
     skip_unreadable: bool = False
+    backbones: tuple[str, ...] = ()
+    treatments: tuple[str, ...] = ()
+    turns: int = 1
 
     def check(self, *, tunes: bool = False) -> None:
         """Refuse what cannot be run.
@@ -87,6 +94,7 @@ class StudyOptions:
             If seeds, draws or limits are out of bounds, or something stands twice.
         """
         backbone = get_backbone(self.backbone)
+        self._check_comparison()
         self._check_imbalance(tunes=tunes)
         if tunes and not backbone.stages:
             raise StudyError(f"backbone {self.backbone}: has no stages, so it is not fine-tuned")
@@ -111,9 +119,19 @@ class StudyOptions:
             ("--split-seed", self.split_seeds),
             ("--partition", self.partitions),
             ("--images-per-site", self.images_per_site),
+            ("--backbone", self.backbones),
+            ("--imbalance", self.treatments),
         ):
             if len(set(values)) != len(values):
                 raise StudyError(f"{option}: a value stands twice; give it once")
+
+    def _check_comparison(self) -> None:
+        for name in self.backbones:
+            get_backbone(name)
+        for treatment in self.treatments:
+            resampling(treatment)
+        if not 1 <= self.turns <= TURNS:
+            raise StudyError(f"--turns: must be from 1 to {TURNS}")
 
     def _check_imbalance(self, *, tunes: bool) -> None:
         if read_treatment(self.imbalance).text and tunes:
@@ -122,6 +140,8 @@ class StudyOptions:
     def treated(self, fits: Sequence[Fit]) -> list[Fit]:
         """Give the fits with the treatment of imbalance; baselines look at no image."""
         text = read_treatment(self.imbalance).text
+        if not text:
+            return list(fits)
         return [fit if fit.learner == BASELINE else replace(fit, imbalance=text) for fit in fits]
 
     def plan(self, cohort: Cohort, learners: tuple[str, ...]) -> Plan:
@@ -147,6 +167,9 @@ class StudyOptions:
             # Whole, so that a fit of other defaults is another fit.
             training=write_training(read_training(self.training)),
             local=self.local,
+            backbones=self.backbones or (self.backbone,),
+            treatments=self.treatments,
+            turns=self.turns,
             largest=max(int((cohort.site == site).sum()) for site in cohort.sites),
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.metrics.comparison import Difference, compare
-from common.split import split_groups
+from common.split import Split
 from common.whole_file import whole_file
 from simulations.studies.base import Study
 from simulations.studies.cells import COMPARED, Evaluated
@@ -85,7 +85,6 @@ def write_predictions(
         writer.writerow(header)
         for one in series:
             for part in one.repetitions:
-                split = split_groups(part.split_seed, cohort.group)
                 rows = zip(
                     part.rows.tolist(),
                     part.client.tolist(),
@@ -101,7 +100,7 @@ def write_predictions(
                             *(
                                 *one.name,
                                 part.split_seed,
-                                split[row],
+                                Split.TEST.value,
                                 image,
                                 lesion,
                                 cluster,

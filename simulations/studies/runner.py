@@ -66,17 +66,15 @@ def run_study(
     lab, notes = open_lab(cohort, options, fits, display)
     groupings = make_groupings(study, lab.cohort, display)
     seconds.lap("features")
-    about = lab_identities(lab)
-    done = {
-        fit: _path(options.out, fit, about[fit.partition if fit.looks else None]) for fit in fits
-    }
+    about = lab_identities(lab, fits)
+    done = {fit: _path(options.out, fit, about[fit]) for fit in fits}
     left = [fit for fit, path in done.items() if not path.is_file()]
     _drop_scratch(options.out, {_scratch(done[fit]) for fit in left})
     if len(left) < len(fits):
         display.note(f"{len(fits) - len(left)} of {len(fits)} fits are done already")
     with ray_session(ray_address) as cpus:
         watch = display.pieces("fits")
-        shared = lab if study.tunes else lab.without_files()
+        shared = lab if any(fit.training for fit in fits) else lab.without_files()
         pieces = [(fit, _scratch(done[fit])) for fit in left]
         for (fit, scratch), found in run_pieces(_fit, shared, pieces, _name, cpus, watch):
             found.save(done[fit])

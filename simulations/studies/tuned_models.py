@@ -115,7 +115,7 @@ def tune(work: Work, strategy: str, sites: Mapping[str, NDArray[np.intp]], folde
         training=bench.fit.training or "",
         learner=_LEARNER,
         learner_settings=head_settings(_LEARNER),
-        backbone=bench.lab.backbone_name,
+        backbone=bench.backbone.name,
         split_seed=bench.fit.split_seed,
         seed=bench.fit.seed,
         cache=str(scratch),

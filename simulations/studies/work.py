@@ -17,12 +17,12 @@ from common.errors import StudyError
 from common.imbalance import Resampled, read_treatment
 from common.learners import read_settings
 from common.learners.base import SiteData
-from common.learners.settings import parse_assignments
 from common.model import Model, load_model
 from common.settings import RunSettings
 from common.split import Split
 from simulations.local_grid import LocalGrid
 from simulations.run_app import run_app
+from simulations.studies.class_weight import with_class_weight
 from simulations.studies.lab import Bench
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class Cost:
         Over all federations that it needed.
     seconds : float
         Of one core.
+    model_bytes : int
+        Of all models' arrays.
+    milliseconds : float
+        To predict one image of which the features are at hand, by all models.
     """
 
     federations: int = 0
@@ -53,6 +57,8 @@ class Cost:
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0
+    model_bytes: int = 0
+    milliseconds: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
         """Add up."""
@@ -135,14 +141,16 @@ def federate_sites(bench: Bench, sites: tuple[str, ...]) -> tuple[Model, Cost, d
         result = run_app(LocalGrid(nodes, settings), settings, folder)
         model = load_model(folder)
     seconds = time.perf_counter() - start
-    cost = Cost(1, result["rounds"], result["bytes_up"], result["bytes_down"], seconds)
+    size = sum(array.nbytes for array in model.arrays.values())
+    cost = Cost(1, result["rounds"], result["bytes_up"], result["bytes_down"], seconds, size)
     return model, cost, result
 
 
 def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
     """Give the run's settings; few images have fewer principal components than are asked for."""
     learner, _, text = bench.fit.learner.partition(" ")
-    assignments, asked = parse_assignments(text), getattr(read_settings(learner, text), "pca", 0)
+    assignments = with_class_weight(learner, text, bench.fit.class_weight)
+    asked = getattr(read_settings(learner, text), "pca", 0)
     if asked:
         # Images that are added span nothing new, though they count; those that are left span less.
         adds = read_treatment(bench.fit.imbalance).adds
@@ -153,7 +161,7 @@ def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
         learner=learner,
         learner_settings=" ".join(f"{key}={value}" for key, value in assignments.items()),
         imbalance=bench.fit.imbalance,
-        backbone=bench.lab.backbone_name,
+        backbone=bench.backbone.name,
         split_seed=bench.fit.split_seed,
         # Intervals are made of the predictions, which the lab may see.
         draws=0,
@@ -205,10 +213,11 @@ def site_of_rows(bench: Bench, name: str, rows: NDArray[np.intp], settings: RunS
         bench.lab.cohort,
         rows,
         bench.x[rows],
-        bench.lab.backbone,
+        bench.backbone,
         split_seed=settings.split_seed,
         folds=learner_folds(settings),
         treatment=read_treatment(settings.imbalance),
+        turn=bench.fit.turn,
     )
 
 

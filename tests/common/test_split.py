@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.cohort import load_cohort
-from common.split import Split, fold_groups, join_groups, position, split_groups, split_of
+from common.split import (
+    TURNS,
+    Split,
+    fold_groups,
+    join_groups,
+    position,
+    split_groups,
+    split_of,
+)
 
 LESIONS = st.text(min_size=1, max_size=12)
 
@@ -160,3 +169,13 @@ def test_the_real_cohort_splits_as_published(
         assert len(set(zip(ids.tolist(), parts.tolist(), strict=True))) == len(set(ids.tolist()))
     some = np.random.default_rng(0).permutation(len(cohort))[:3000]
     np.testing.assert_array_equal(split_groups(seed, cohort.group[some]), parts[some])
+
+
+@given(seed=st.integers(0, 2**63), groups=st.lists(LESIONS, min_size=1, max_size=20))
+def test_the_five_turns_of_a_seed_test_each_group_once(seed: int, groups: list[str]) -> None:
+    parts = [split_groups(seed, groups, turn) for turn in range(TURNS)]
+    assert (np.sum([part == "test" for part in parts], axis=0) == 1).all()
+    # Images to validate on come after those to test on, so those of one turn are the next one's.
+    for part, after in pairwise(parts):
+        assert (after[part == "validation"] == "test").all()
+    np.testing.assert_array_equal(parts[0], split_groups(seed, groups))

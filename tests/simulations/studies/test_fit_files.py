@@ -89,6 +89,10 @@ def test_a_fit_has_its_own_file_for_each_thing_that_it_depends_on() -> None:
         "images_per_site": 5,
         "looks": True,
         "training": "steps=3",
+        "backbone": "efficientnet_lite1",
+        "turn": 1,
+        "class_weight": "none",
+        "imbalance": "smote",
     }
     # A field that is added must be part of the name, too.
     assert set(other) == {field.name for field in fields(Fit)}
@@ -114,16 +118,25 @@ def test_files_are_named_by_features_labels_groups_and_versions(
     changed = [replace(lab, x=x), replace(lab, cohort=replace(cohort, classes=("a", "b", "c")))]
     columns = ("image_id", "y", "site", "group", "sex", "localisation", "age")
     changed += [swapped(column) for column in columns]
-    names = [lab_identities(one)[None] for one in (lab, *changed)]
+    names = [lab_identities(one, [FIT])[FIT] for one in (lab, *changed)]
     assert len(set(names)) == len(names)
-    assert lab_identities(replace(lab, x=lab.x.copy()))[None] == names[0]
+    assert lab_identities(replace(lab, x=lab.x.copy()), [FIT])[FIT] == names[0]
     monkeypatch.setattr(simulations.studies.open_lab, "package_versions", lambda: {"numpy": "0"})
-    assert lab_identities(lab)[None] != names[0]
+    assert lab_identities(lab, [FIT])[FIT] != names[0]
 
 
 def test_changed_looks_rename_the_fits_that_see_them_and_no_others(lab: Lab) -> None:
-    one = lab_identities(replace(lab, looks={"iid:3": lab.x + 1}))
-    other = lab_identities(replace(lab, looks={"iid:3": lab.x + 2, "iid:4": lab.x}))
-    assert set(other) == {None, "iid:3", "iid:4"}
-    assert one[None] == other[None] == lab_identities(lab)[None]
-    assert one["iid:3"] != other["iid:3"]
+    looking = replace(FIT, partition="iid:3", looks=True)
+    one = lab_identities(replace(lab, looks={"iid:3": lab.x + 1}), [FIT, looking])
+    other = lab_identities(replace(lab, looks={"iid:3": lab.x + 2}), [FIT, looking])
+    assert one[FIT] == other[FIT] == lab_identities(lab, [FIT])[FIT]
+    assert one[looking] != other[looking]
+
+
+def test_other_backbones_rename_the_fits_that_see_them_and_no_others(lab: Lab) -> None:
+    seeing = replace(FIT, backbone="efficientnet_lite1")
+    one = lab_identities(replace(lab, others={seeing.backbone: lab.x}), [FIT, seeing])
+    other = lab_identities(replace(lab, others={seeing.backbone: lab.x + 1}), [FIT, seeing])
+    assert one[FIT] == other[FIT]
+    # The same numbers from another network are other features.
+    assert len({one[FIT], one[seeing], other[seeing]}) == 3

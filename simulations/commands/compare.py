@@ -1,0 +1,108 @@
+"""``dermafed compare``: backbones, classifiers and treatments of imbalance, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.console import messages, output, progress_bar, say
+from common.feature_cache import default_cache
+from common.learners import LEARNERS
+from common.options import CacheFolder, SkipUnreadable
+from common.sources.embedded import embedded_cohort
+from common.split import TURNS
+from simulations.studies import STUDIES
+from simulations.studies.compare import DEFAULT_TREATMENTS
+from simulations.studies.options import StudyOptions
+
+
+def compare(
+    cohort: Annotated[
+        Path | None,
+        typer.Argument(help="Cohort folder or manifest; the embedded synthetic cohort if absent."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The comparison's folder.")] = Path("runs/compare"),
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(help="As `dermafed backbones` lists them; once for each; the default one."),
+    ] = None,
+    learner: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"One of: {', '.join(LEARNERS)}; with settings as 'svm kernel=rff'; once for "
+            "each; one of each family if absent."
+        ),
+    ] = None,
+    imbalance: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="none, weights, or what imbalanced-learn does, as 'smote neighbours=3'; once for "
+            f"each; {', '.join(DEFAULT_TREATMENTS)} if absent."
+        ),
+    ] = None,
+    turns: Annotated[
+        int,
+        typer.Option(help="Of the five parts of the cohort, how many are tested in turn."),
+    ] = TURNS,
+    split_seed: Annotated[int, typer.Option(help="Seed of the split by lesion.")] = 1,
+    draws: Annotated[int, typer.Option(help="Resamples of lesions behind each interval.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
+    cache: CacheFolder = None,
+    skip_unreadable: SkipUnreadable = False,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster, as HOST:PORT.")
+    ] = None,
+) -> None:
+    """Compare backbones x classifiers x treatments of imbalance, each a federation of all sites.
+
+    Every image is tested once, by a model that has seen no image of its lesion. Interrupted, the
+    same command goes on. Each backbone is first matched to a reference output.
+
+    Examples
+    --------
+      dermafed compare
+
+      dermafed compare path/to/HAM10000 --backbone efficientnet_lite0 --backbone efficientnet_lite1
+
+      dermafed compare path/to/HAM10000 --learner logistic --learner forest --imbalance smote
+    """
+    console = messages()
+    backbones = tuple(backbone or ("efficientnet_lite0",))
+    options = StudyOptions(
+        cohort=cohort.resolve() if cohort is not None else Path(),
+        out=out.absolute(),
+        cache=(cache or default_cache()).absolute(),
+        learners=tuple(learner or ()),
+        split_seeds=(split_seed,),
+        draws=draws,
+        seed=seed,
+        backbone=backbones[0],
+        backbones=backbones,
+        treatments=tuple(imbalance or ()),
+        turns=turns,
+        skip_unreadable=skip_unreadable,
+    )
+    options.check()
+    # Random weights, or another network's, would give numbers that look like results.
+    from common.backbones.reference import match_reference
+
+    for name in backbones:
+        match = match_reference(name)
+        say(console, f"{match.name}: matches {match.against} ({match.difference:.0e})")
+    if cohort is None:
+        with progress_bar(console, "synthetic cohort") as bar:
+            made = embedded_cohort(default_cache(), bar)
+        options = replace(options, cohort=made)
+
+    from simulations.studies.comparison_figure import draw_comparison
+    from simulations.studies.comparison_table import show_comparison
+    from simulations.studies.runner import run_study
+    from simulations.studies.screen import screen
+
+    with screen(console) as display:
+        result = run_study(STUDIES["compare"], options, ray_address=ray_address, display=display)
+    draw_comparison(result, options.out)
+    show_comparison(output(), result, options.out)

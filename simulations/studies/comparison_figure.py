@@ -1,0 +1,63 @@
+"""A comparison as one figure: a heat map of classifiers and, for each backbone, treatments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.whole_file import whole_file
+from simulations.studies.compare import FEDERATED
+
+FIGURE_FILE = "comparison.svg"
+_WIDTH, _HEIGHT, _MARGIN = 1.1, 0.45, 3.0
+# Cells darker than this take white text.
+_DARK = 0.55
+
+
+def draw_comparison(result: dict[str, Any], out: Path) -> None:
+    """Draw the balanced accuracies of a comparison to ``comparison.svg``.
+
+    Parameters
+    ----------
+    result : dict
+        What ``result.json`` holds.
+    out : Path
+        The comparison's folder.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    cells = [one for one in result["cells"] if one["model"] == FEDERATED and one["by"] == "all"]
+    learners = list(dict.fromkeys(cell["learner"] for cell in cells))
+    columns = list(
+        dict.fromkeys((cell["about"]["backbone"], cell["about"]["treatment"]) for cell in cells)
+    )
+    values = np.full((len(learners), len(columns)), np.nan)
+    for cell in cells:
+        value = cell["metrics"].get("balanced_accuracy", [None])[0]
+        column = (cell["about"]["backbone"], cell["about"]["treatment"])
+        if value is not None:
+            values[learners.index(cell["learner"]), columns.index(column)] = value
+    size = (_MARGIN + _WIDTH * len(columns), 1.5 + _HEIGHT * len(learners))
+    # Text stays text, and no date or random identifier makes two drawings of one result differ.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermafed"}):
+        figure, axes = plt.subplots(figsize=size, layout="constrained")
+        image = axes.imshow(values, cmap="viridis", aspect="auto")
+        low, high = image.get_clim()
+        for row, column in np.ndindex(values.shape):
+            value = values[row, column]
+            dark = (value - low) / max(high - low, 1e-9) < _DARK
+            text = "-" if np.isnan(value) else f"{value:.3f}"
+            colour = "white" if dark else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+        axes.set_xticks(range(len(columns)), [f"{b}\n{t}" for b, t in columns], fontsize="small")
+        axes.set_yticks(range(len(learners)), learners)
+        axes.set_title("Federations of all sites, cross-validated by lesion", loc="left")
+        figure.colorbar(image, ax=axes, label="balanced accuracy")
+        with whole_file(out / FIGURE_FILE) as partial:
+            figure.savefig(partial, format="svg", metadata={"Date": None})
+        plt.close(figure)
