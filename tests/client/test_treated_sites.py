@@ -13,14 +13,16 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 from imblearn.over_sampling import SMOTE
 from imblearn.under_sampling import RandomUnderSampler
+from typer.testing import CliRunner
 
 from client.app import app
 from client.deployment.bounds import check_bounds, refuse_unknown
-from client.deployment.settings import Bounds
+from client.deployment.settings import Bounds, read_site_file
 from client.node import site_of_node
 from client.site import Site
 from common import wire
 from common.backbones import get_backbone
+from common.cli import app as command_line
 from common.errors import BoundsError, ContributionError, SettingsError
 from common.learners import make_learner
 from common.learners.base import Problem
@@ -229,6 +231,19 @@ def test_a_site_answers_what_it_names_however_it_is_written() -> None:
     bounds = _bounds("oversample", "smote seed=2 neighbours=3")
     check_bounds(bounds, _run("smote  neighbours=3 ratio=1.0 seed=2"))
     check_bounds(bounds, _run("oversample"))
+
+
+def test_a_new_site_allows_each_kind_at_its_default_settings(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    options = ("--site", "dias", "--cohort", str(root), "--folder", str(folder))
+    done = CliRunner().invoke(command_line, ["site", "init", *options], catch_exceptions=False)
+    assert done.exit_code == 0
+    bounds = read_site_file(folder).bounds
+    refuse_unknown(bounds)
+    for kind in ("oversample", "undersample", "smote", "borderline-smote", "adasyn"):
+        check_bounds(bounds, _run(kind))
+        with pytest.raises(BoundsError):
+            check_bounds(bounds, _run(f"{kind} seed=1"))
 
 
 def test_a_mistyped_bound_is_refused() -> None:

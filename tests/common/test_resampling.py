@@ -32,7 +32,7 @@ def draw(counts: list[int], seed: int = 0, apart: float = 0.7) -> SiteData:
 
 
 def count(data: SiteData) -> list[int]:
-    return np.bincount(data.y, minlength=len(NAMES)).tolist()
+    return [int(images) for images in np.bincount(data.y, minlength=len(NAMES))]
 
 
 def rows(data: SiteData) -> list[tuple[float, ...]]:
@@ -130,6 +130,14 @@ def test_one_image_is_repeated_and_none_stays_none(text: str) -> None:
         "no image of bcc: none is made",
         "akiec: 1 image has no neighbour: repeated 29 times",
     )
+
+
+def test_borders_in_a_site_with_fewer_images_than_they_are_told_by_are_named() -> None:
+    told = "akiec: 10 images in all: 9 around each tell a border, not 10"
+    small = resample(draw([3, 7]), read_treatment("borderline-smote neighbours=2"), NAMES)
+    assert told in small.notes
+    larger = resample(draw([4, 7]), read_treatment("borderline-smote neighbours=2"), NAMES)
+    assert not [note for note in larger.notes if "in all" in note]
 
 
 @pytest.mark.parametrize("text", ["borderline-smote", "adasyn"])

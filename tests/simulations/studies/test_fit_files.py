@@ -89,6 +89,7 @@ def test_a_fit_has_its_own_file_for_each_thing_that_it_depends_on() -> None:
         "images_per_site": 5,
         "looks": True,
         "training": "steps=3",
+        "imbalance": "smote",
     }
     # A field that is added must be part of the name, too.
     assert set(other) == {field.name for field in fields(Fit)}

@@ -36,7 +36,7 @@ def treated(bench: Bench, sampler: Any, *sites: str) -> tuple[Any, Any]:
         sampler().fit_resample(bench.x[own], cohort.y[own])
         for own in (train & (cohort.site == site) for site in sites)
     ]
-    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 def predicts(x: Any, y: Any, test: Any) -> Any:
