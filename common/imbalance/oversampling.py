@@ -104,6 +104,9 @@ def synthesise(
         if neighbours < treatment.neighbours:
             fewer = f"{neighbours} neighbours" if neighbours > 1 else "1 neighbour"
             notes.append((label, f"{images} images: {fewer} instead of {treatment.neighbours}"))
+        if treatment.kind == "borderline-smote" and len(y) <= _AROUND:
+            told = f"{len(y)} images in all: {len(y) - 1} around each tell a border, not {_AROUND}"
+            notes.append((label, told))
         alike[neighbours][label] = goal
     for neighbours, some in alike.items():
         made = _call(treatment.kind, x, y, some, neighbours, seed)

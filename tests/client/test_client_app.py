@@ -93,6 +93,7 @@ def test_a_site_joins_with_counts_and_identities_and_nothing_else(
         "backbone": site.backbone.fingerprint,
         "split_seed": 1,
         "withheld": [""],
+        "added": 0,
     }
 
 

@@ -27,7 +27,7 @@ def deployed(write_cached_cohort: WriteCachedCohort, tmp_path: Path) -> Deployed
 
 def test_a_line_is_what_left_and_nothing_else(deployed: Deployed) -> None:
     asked = federate([deployed], "ridge")
-    deployed.ask(wire.JOIN, learner="none", strategy="fedavg", run=2)
+    deployed.ask(wire.JOIN, learner="none", strategy="fedavg", imbalance="smote", run=2)
     kinds = [wire.JOIN, *(one.kind for one in asked), wire.JOIN]
     for number, (line, kind, reply) in enumerate(
         zip(deployed.lines(), kinds, deployed.replies, strict=True), 1
@@ -63,6 +63,7 @@ def test_a_line_is_what_left_and_nothing_else(deployed: Deployed) -> None:
             "minimum_count": 5,
             "sent": sent,
             "refused": str(reply.error.reason) if last else "",
+            "imbalance": "smote" if last else "",
         }
     assert len(list(read_trail(deployed.trail))) == len(kinds)
 

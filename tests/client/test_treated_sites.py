@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,16 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 from imblearn.over_sampling import SMOTE
 from imblearn.under_sampling import RandomUnderSampler
+from typer.testing import CliRunner
 
 from client.app import app
 from client.deployment.bounds import check_bounds, refuse_unknown
-from client.deployment.settings import Bounds
+from client.deployment.settings import Bounds, read_site_file
 from client.node import site_of_node
 from client.site import Site
 from common import wire
 from common.backbones import get_backbone
+from common.cli import app as command_line
 from common.errors import BoundsError, ContributionError, SettingsError
 from common.learners import make_learner
 from common.learners.base import Problem
@@ -128,8 +131,11 @@ def test_every_message_of_a_real_site_is_answered_with_the_same_images(
     info = wire.decode_site_info(ask(wire.JOIN).content)
     assert info.added > 0
     assert first["class_count"].sum() == info.train
-    # None is brought nearer by fewer than five images.
-    assert 0 <= np.ptp(first["class_count"]) < 5
+    # A class that would gain fewer images than the minimum gains none.
+    count = np.bincount(_site(_real(root)).part(Split.TRAIN).y)
+    lacks = count.max() - count
+    assert ((lacks > 0) & (lacks < 5)).any()
+    np.testing.assert_array_equal(first["class_count"], np.where(lacks < 5, count, count.max()))
     for name, sums in first.items():
         np.testing.assert_array_equal(sums, second[name])
 
@@ -151,11 +157,22 @@ def test_a_real_site_draws_by_its_own_key_and_not_by_what_the_coordinator_knows(
     mine = set(learned(KEY, "smote")) - real
     assert mine
     assert mine == set(learned(KEY, "smote seed=0")) - real
-    # Another treatment is drawn anew: one draw more would otherwise be one image's difference.
-    others = [_rows(made), learned(KEY + "!", "smote"), learned(KEY, "smote ratio=0.95")]
-    for other in others:
+    for other in (_rows(made), learned(KEY + "!", "smote")):
         assert set(other) > real
         assert not mine & set(other)
+
+
+def test_a_real_site_draws_anew_for_another_treatment(root: Path) -> None:
+    """Else a treatment that draws one image more would tell that image by the difference."""
+    more, less = (
+        _site(_real(root, minimum_count=2), imbalance=text).part(Split.TRAIN)
+        for text in ("oversample", "oversample ratio=0.95")
+    )
+    real = len(_site(_real(root)).part(Split.TRAIN))
+    first = less.y[real]
+    many, few = (Counter(_rows(part.x[real:][part.y[real:] == first])) for part in (more, less))
+    assert sum(many.values()) > sum(few.values()) > 0
+    assert few - many
 
 
 def test_a_guarded_site_treats_what_it_does_not_withhold(root: Path) -> None:
@@ -229,6 +246,19 @@ def test_a_site_answers_what_it_names_however_it_is_written() -> None:
     bounds = _bounds("oversample", "smote seed=2 neighbours=3")
     check_bounds(bounds, _run("smote  neighbours=3 ratio=1.0 seed=2"))
     check_bounds(bounds, _run("oversample"))
+
+
+def test_a_new_site_allows_each_kind_at_its_default_settings(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    options = ("--site", "dias", "--cohort", str(root), "--folder", str(folder))
+    done = CliRunner().invoke(command_line, ["site", "init", *options], catch_exceptions=False)
+    assert done.exit_code == 0
+    bounds = read_site_file(folder).bounds
+    refuse_unknown(bounds)
+    for kind in ("oversample", "undersample", "smote", "borderline-smote", "adasyn"):
+        check_bounds(bounds, _run(kind))
+        with pytest.raises(BoundsError):
+            check_bounds(bounds, _run(f"{kind} seed=1"))
 
 
 def test_a_mistyped_bound_is_refused() -> None:

@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from imblearn.over_sampling import ADASYN, SMOTE, BorderlineSMOTE, RandomOverSampler
 from imblearn.under_sampling import RandomUnderSampler
 
 from common.imbalance import KINDS, read_treatment, resample
 from common.learners.base import SiteData
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-NAMES = ("akiec", "bcc", "mel", "nv")
-WIDTH = 6
-
-
-def draw(counts: list[int], seed: int = 0, apart: float = 0.7) -> SiteData:
-    """Draw images of classes that overlap, in any order."""
-    rng = np.random.default_rng(seed)
-    y = rng.permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.intp)
-    x = rng.normal(size=(len(y), WIDTH)) + apart * y[:, None]
-    return SiteData(x.astype(np.float32), y)
-
-
-def count(data: SiteData) -> list[int]:
-    return [int(images) for images in np.bincount(data.y, minlength=len(NAMES))]
-
-
-def rows(data: SiteData) -> list[tuple[float, ...]]:
-    """Images with their labels, in an order that does not depend on the data's."""
-    return sorted((float(y), *map(float, x)) for x, y in zip(data.x, data.y, strict=True))
-
+from tests.common.imbalanced_images import NAMES, count, draw, rows
 
 REFERENCES: dict[str, tuple[str, Callable[[int], Any]]] = {
     "oversample": ("oversample", lambda seed: RandomOverSampler(random_state=seed)),
@@ -130,6 +105,14 @@ def test_one_image_is_repeated_and_none_stays_none(text: str) -> None:
         "no image of bcc: none is made",
         "akiec: 1 image has no neighbour: repeated 29 times",
     )
+
+
+def test_borders_in_a_site_with_fewer_images_than_they_are_told_by_are_named() -> None:
+    told = "akiec: 10 images in all: 9 around each tell a border, not 10"
+    small = resample(draw([3, 7]), read_treatment("borderline-smote neighbours=2"), NAMES)
+    assert told in small.notes
+    larger = resample(draw([4, 7]), read_treatment("borderline-smote neighbours=2"), NAMES)
+    assert not [note for note in larger.notes if "in all" in note]
 
 
 @pytest.mark.parametrize("text", ["borderline-smote", "adasyn"])
@@ -227,76 +210,3 @@ def test_repeated_images_are_at_least_the_minimum() -> None:
         assert bool(found.notes) == (different == 0)
         drawn += different > 0
     assert 0 < drawn < 40
-
-
-@settings(deadline=None, max_examples=250)
-@given(
-    counts=st.lists(st.integers(0, 14), min_size=4, max_size=4),
-    kind=st.sampled_from(KINDS),
-    neighbours=st.integers(1, 7),
-    ratio=st.sampled_from([0.3, 0.5, 1.0]),
-    seed=st.integers(0, 2**32 - 1),
-    folds=st.sampled_from([0, 2, 3]),
-    alike=st.booleans(),
-)
-def test_whatever_the_numbers_it_never_fails_and_gives_what_it_promises(
-    counts: list[int],
-    kind: str,
-    neighbours: int,
-    ratio: float,
-    seed: int,
-    folds: int,
-    alike: bool,
-) -> None:
-    assume(kind != "none")
-    text = f"{kind} ratio={ratio} seed={seed}"
-    if kind not in ("oversample", "undersample"):
-        text += f" neighbours={neighbours}"
-    data = draw(counts, seed=seed % 1000)
-    # Images of the same features are their own neighbours.
-    x = np.zeros_like(data.x) if alike else data.x
-    fold = np.arange(len(data)) % folds if folds else None
-    data = SiteData(x, data.y, fold)
-    found = resample(data, read_treatment(text), NAMES)
-    again = resample(data, read_treatment(text), NAMES)
-    np.testing.assert_array_equal(found.data.x, again.data.x)
-    assert np.isfinite(found.data.x).all()
-    for one in range(folds or 1):
-        before = data.y if fold is None else data.y[fold == one]
-        after = found.data.y
-        if found.data.fold is not None:
-            after = after[found.data.fold == one]
-        _check_numbers(
-            np.bincount(before, minlength=4), np.bincount(after, minlength=4), kind, ratio
-        )
-    if kind == "undersample":
-        assert len(found.data) <= len(data)
-    else:
-        np.testing.assert_array_equal(found.data.x[: len(data)], data.x)
-        np.testing.assert_array_equal(found.data.y[: len(data)], data.y)
-        for label in range(4):
-            of_class = data.x[data.y == label]
-            made = found.data.x[len(data) :][found.data.y[len(data) :] == label]
-            if len(made):
-                # Between two images, each feature is between theirs.
-                assert (made >= of_class.min(axis=0) - 1e-5).all()
-                assert (made <= of_class.max(axis=0) + 1e-5).all()
-
-
-def _check_numbers(
-    before: NDArray[np.intp], after: NDArray[np.intp], kind: str, ratio: float
-) -> None:
-    if np.count_nonzero(before) < 2:
-        np.testing.assert_array_equal(after, before)
-        return
-    if kind == "undersample":
-        most = int(before[before > 0].min() / ratio)
-        np.testing.assert_array_equal(after, np.minimum(before, most))
-        return
-    wanted = np.where(before > 0, np.maximum(before, int(ratio * before.max())), 0)
-    if kind != "adasyn":
-        np.testing.assert_array_equal(after, wanted)
-        return
-    # It rounds how many it makes next to each image.
-    assert (np.abs(after - wanted) <= 0.5 * before).all()
-    assert ((after > before) == (wanted > before)).all()

@@ -56,6 +56,12 @@ def invited(tmp_path: Path) -> Path:
         (["--train", "lr=0.1"], "run setting training: is for fine-tuning"),
         (["--learner", "rigde"], "learner 'rigde' is unknown"),
         (["--set", "alfa=1"], "learner settings: alfa: unknown"),
+        (["--imbalance", "smoot"], "imbalance 'smoot' is unknown"),
+        (["--imbalance", "smote", "--strategy", "fedavg"], "imbalance smote: is for heads alone"),
+        (
+            ["--imbalance", "smote", "--set", "folds=3", "--set", "search=grid:0.1:10:3"],
+            "imbalance smote: not with folds at guarded sites",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_here_and_not_by_every_site(
@@ -65,6 +71,13 @@ def test_a_wrong_setting_is_refused_here_and_not_by_every_site(
     with pytest.raises(SettingsError, match=named):
         _coordinator("run", "--dry-run", "--folder", str(invited), *arguments)
     assert _files(invited) == before
+
+
+def test_a_treatment_of_imbalance_is_the_runs(invited: Path) -> None:
+    options = ("--folder", str(invited), "--name", "treated", "--imbalance", "smote neighbours=3")
+    _coordinator("run", "--dry-run", *options)
+    found = tomllib.loads((invited / "runs" / "treated.run.toml").read_text(encoding="utf-8"))
+    assert found["imbalance"] == "smote neighbours=3"
 
 
 def test_a_run_that_is_under_way_is_followed_and_not_started_twice(

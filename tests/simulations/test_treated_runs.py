@@ -111,6 +111,7 @@ def test_the_run_and_the_model_say_what_was_done(treated: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_site_withdraws_from_and_comes_to_a_model_of_treated_sites(
     dermafed: Any, cohort: Path, tmp_path: Path
 ) -> None:
