@@ -92,7 +92,7 @@ class Site:
         """Give the images of one part of the split that the site may sum over."""
         member = self.member(split)
         fold = None if self.fold is None else self.fold[member]
-        return SiteData(self.x[member], self.y[member], fold)
+        return SiteData(self.x[member], self.y[member], fold, self.disclosure.minimum)
 
     def resamples(self, draws: int, model: Arrays) -> dict[str, NDArray[np.uint8]]:
         """Draw how often each test image counts, for each statistic of an evaluation.

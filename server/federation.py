@@ -69,7 +69,7 @@ def run_federation(
     policy = RoundPolicy(settings.quorum, settings.deadline, settings.window, settings.retries)
     backbone = get_backbone(settings.backbone)
     # Sites read them, too, when they join, but could only refuse without saying why.
-    sees_sites = is_collective(settings.learner, settings.learner_settings)
+    sees_sites = is_collective(settings.learner, settings.learner_settings, backbone.dimension)
     strategy = (CollectiveStrategy if sees_sites else SumStrategy)(grid, policy, report)
     if sees_sites:
         report(f"{settings.learner}: the coordinator sees what each site has made, not only sums")

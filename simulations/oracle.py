@@ -172,6 +172,11 @@ _ORACLES: Mapping[str, Callable[[_Task], Any]] = {
 }
 
 
+def has_oracle(learner: str) -> bool:
+    """Tell whether a learner has a counterpart of scikit-learn's here."""
+    return learner in _ORACLES
+
+
 def fit_oracle(
     model: Model,
     x: NDArray[Any],

@@ -7,13 +7,20 @@ from typing import Any
 
 from common.errors import SettingsError
 from common.learners.base import CollectiveLearner, Head, Learner, Problem
+from common.learners.ensemble.balanced_bagging import (
+    BalancedBaggingHead,
+    make_balanced_bagging,
+)
+from common.learners.ensemble.local_vote import LocalVoteHead, make_local_vote
+from common.learners.ensemble.soft_vote import SoftVoteHead, make_soft_vote
+from common.learners.ensemble.stack import StackHead, make_stack
 from common.learners.federate import federate
 from common.learners.lda import LdaHead, make_lda
+from common.learners.linear_head import LinearHead
 from common.learners.logistic import LogisticHead, make_logistic
 from common.learners.ncm import NearestMeanHead, make_ncm
 from common.learners.ridge import RidgeHead, make_ridge
 from common.learners.settings import (
-    HeadSettings,
     LearnerSettings,
     check_settings,
     parse_assignments,
@@ -22,10 +29,15 @@ from common.learners.svm import SvmHead, make_svm
 
 __all__ = [
     "LEARNERS",
+    "LINEAR",
+    "BalancedBaggingHead",
     "LdaHead",
+    "LocalVoteHead",
     "LogisticHead",
     "NearestMeanHead",
     "RidgeHead",
+    "SoftVoteHead",
+    "StackHead",
     "SvmHead",
     "federate",
     "is_collective",
@@ -34,13 +46,23 @@ __all__ = [
     "read_settings",
 ]
 
+# Ensembles are learners of learners: none is a member of another.
 LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "ncm": (NearestMeanHead, make_ncm),
     "lda": (LdaHead, make_lda),
     "ridge": (RidgeHead, make_ridge),
     "logistic": (LogisticHead, make_logistic),
     "svm": (SvmHead, make_svm),
+    "soft-vote": (SoftVoteHead, make_soft_vote),
+    "stack": (StackHead, make_stack),
+    "balanced-bagging": (BalancedBaggingHead, make_balanced_bagging),
+    "local-vote": (LocalVoteHead, make_local_vote),
 }
+
+# Those whose heads are linear scores of transformed features.
+LINEAR: tuple[str, ...] = tuple(
+    name for name, (head, _) in LEARNERS.items() if issubclass(head, LinearHead)
+)
 
 
 def make_learner(name: str, problem: Problem, settings: str = "") -> Learner:
@@ -77,15 +99,23 @@ def read_settings(name: str, settings: str) -> LearnerSettings:
     return check_settings(LEARNERS[name][0].settings_type, parse_assignments(settings))
 
 
-def is_collective(name: str, settings: str = "") -> bool:
+def is_collective(name: str, settings: str, dimension: int) -> bool:
     """Tell whether some of a learner's answers do not add up.
+
+    Parameters
+    ----------
+    name, settings : str
+        As `make_learner`.
+    dimension : int
+        Length of a feature vector.
 
     Raises
     ------
     SettingsError
         If the learner or a setting is unknown or out of bounds.
     """
-    anything = Problem(("a", "b"), 1)
+    # No coordinator knows the classes before the sites have joined; they do not matter here.
+    anything = Problem(("a", "b"), dimension)
     return isinstance(make_learner(name, anything, settings), CollectiveLearner)
 
 
@@ -99,9 +129,7 @@ def learner_of(head: Head, problem: Problem) -> Learner:
     """
     for kind, make in LEARNERS.values():
         if isinstance(head, kind):
-            values = head.get_params()
-            if issubclass(kind.settings_type, HeadSettings):
-                # Nothing is held out within a plain fit, so there is nothing to calibrate on.
-                values["calibrate"] = "none"
-            return make(problem, check_settings(kind.settings_type, values))
+            # Nothing is held out within a plain fit, so there is nothing to calibrate on.
+            settings = check_settings(kind.settings_type, head.get_params()).uncalibrated()
+            return make(problem, settings)
     raise SettingsError(f"{type(head).__name__} is the head of no learner")

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from common.errors import RunFolderError
-from common.learners import LEARNERS, make_learner
+from common.learners import LINEAR, make_learner
 from common.learners.base import Problem, SiteData
 from common.learners.federate import fit_sites
 from common.model import Model, ModelDescription, load_model, save_model
@@ -57,7 +57,7 @@ def test_a_model_read_again_predicts_bit_for_bit(model: Model, tmp_path: Path) -
     assert after.predict(PROBE).tolist() == before.predict(PROBE).tolist()
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", LINEAR)
 @pytest.mark.parametrize(
     "front", ["", "pca=3", "kernel=rff components=9", "pca=3 kernel=nystroem components=4"]
 )
