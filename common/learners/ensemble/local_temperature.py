@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,15 @@ import numpy as np
 from common.errors import ContributionError
 from common.learners.base import Arrays, ArraySpec, Contribution, SiteData, State
 from common.learners.composed import FITTED, HeadLearner
-from common.learners.ensemble.stacked import each, of_sites
+from common.learners.ensemble.stacked import MOST_SITES, each, of_sites
 from common.learners.temperature import TemperatureStep
 from common.one_thread import one_blas_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+TEMPERATURE = "temperature"
+_STAGE = re.compile(rf"{TEMPERATURE}:([1-9][0-9]{{0,4}})")
 _ROUNDS = "temperature.rounds"
 _HEAD = ("coef", "intercept")
 
@@ -35,13 +38,13 @@ class LocalTemperature:
         self.base = base
         self.step = TemperatureStep(classes, base.front.width, vector=False)
 
-    def state_spec(self) -> Mapping[str, ArraySpec]:
+    def state_spec(self, models: int) -> Mapping[str, ArraySpec]:
         """Describe ``theta``, inverse temperatures to look at, a row a model."""
-        return of_sites({"theta": self.step.state_spec("temperature")["theta"]}, "")
+        return of_sites({"theta": self.step.state_spec("temperature")["theta"]}, models, "")
 
-    def contribution_spec(self) -> Mapping[str, ArraySpec]:
+    def contribution_spec(self, models: int) -> Mapping[str, ArraySpec]:
         """Describe the loss and its derivatives at each point, a row a model."""
-        return of_sites(self.step.contribution_spec("temperature"), "")
+        return of_sites(self.step.contribution_spec("temperature"), models, "")
 
     def start(self, arrays: Arrays) -> State:
         """Ask for the first points."""
@@ -49,23 +52,18 @@ class LocalTemperature:
         theta = np.array([self.step.start(model).arrays["theta"] for model in models])
         # 0 where a model is not done.
         memory = {"found": np.zeros(len(models)), _ROUNDS: np.array([0])}
-        return State("temperature", {**arrays, "theta": theta}, memory=memory)
+        return State(stage_of(len(models)), {**arrays, "theta": theta}, memory=memory)
 
     def verify(self, contribution: Contribution) -> None:
         """Refuse sums that no images can have."""
-        lengths = {len(array) for array in contribution.arrays.values()}
-        if len(lengths) != 1:
-            raise ContributionError("temperature: sums of more models in one array than in another")
         with np.errstate(all="ignore"):
-            for row in range(lengths.pop()):
+            for row in range(len(contribution.arrays["loss"])):
                 self.step.verify("temperature", _row(contribution, row))
 
     def contribute(self, data: SiteData, state: State) -> Contribution:
         """Sum every model's loss over a site's images."""
         models = each(state.arrays)
-        if len(state.arrays["theta"]) != len(models):
-            raise ContributionError("theta: is not of as many models as there are")
-        sums: dict[str, list[Any]] = {name: [] for name in self.contribution_spec()}
+        sums: dict[str, list[Any]] = {name: [] for name in self.contribution_spec(len(models))}
         with one_blas_thread():
             for model, theta in zip(models, state.arrays["theta"], strict=True):
                 rows = self.base.front.rows(data, model)
@@ -98,10 +96,29 @@ class LocalTemperature:
         if not found.all():
             kept: dict[str, NDArray[Any]] = {"found": found, _ROUNDS: rounds}
             arrays = {**models, "theta": theta}
-            return State("temperature", arrays, memory=kept, notes=tuple(notes))
+            return State(state.stage, arrays, memory=kept, notes=tuple(notes))
         ones = np.ones_like(models["site_inverse_temperature"])
         models["site_inverse_temperature"] = ones * found[:, None]
         return State(FITTED, models, True, {}, tuple(notes))
+
+
+def stage_of(models: int) -> str:
+    """Name the stage of so many models: their number is part of what an answer must be."""
+    return f"{TEMPERATURE}:{models}"
+
+
+def models_of(stage: str) -> int:
+    """Tell how many models a stage asks about.
+
+    Raises
+    ------
+    ContributionError
+        If it is no such stage.
+    """
+    found = _STAGE.fullmatch(stage)
+    if found is None or int(found[1]) > MOST_SITES:
+        raise ContributionError(f"the learner has no stage {stage!r}")
+    return int(found[1])
 
 
 def _row(sums: Contribution, row: int) -> Contribution:

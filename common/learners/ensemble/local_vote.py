@@ -34,7 +34,7 @@ from common.learners.base import (
 )
 from common.learners.composed import FITTED, HeadLearner
 from common.learners.ensemble.ensemble_head import EnsembleHead
-from common.learners.ensemble.local_temperature import LocalTemperature
+from common.learners.ensemble.local_temperature import LocalTemperature, models_of, stage_of
 from common.learners.ensemble.members import (
     EnsembleSettings,
     Member,
@@ -50,7 +50,7 @@ from common.split import Split
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LOCAL, _TEMPERATURE = "local", "temperature"
+_LOCAL = "local"
 # Larger numbers could make scores that are none; no standardised fit has them.
 _LARGEST = 1e30
 _SMALLEST_SCALE = 1e-30
@@ -156,7 +156,8 @@ class LocalVoteLearner:
         self.temperature: LocalTemperature | None = None
         if settings.calibrate != "none":
             self.temperature = LocalTemperature(self.base)
-        later = () if self.temperature is None else (_TEMPERATURE,)
+        # How many models there will be, nobody knows before: listed is what is asked of each.
+        later = () if self.temperature is None else (stage_of(1),)
         self.stages: tuple[str, ...] = (_LOCAL, *later)
         self.rounds = None if later else 1
 
@@ -177,20 +178,23 @@ class LocalVoteLearner:
         if stage == _LOCAL:
             return {}
         count = ArraySpec((len(self.problem.classes),), "int64", minimum=0)
-        models = {"class_count": count, **of_sites(self.base.state_spec(FITTED))}
-        return models if stage == FITTED else {**models, **self._later(stage).state_spec()}
+        number = None if stage == FITTED else models_of(stage)
+        models = {"class_count": count, **of_sites(self.base.state_spec(FITTED), number)}
+        if number is None:
+            return models
+        return {**models, **self._later(stage).state_spec(number)}
 
     def contribution_spec(self, stage: str) -> Mapping[str, ArraySpec]:
         """Tell which arrays an answer to this stage carries: a fitted model, or sums."""
         if stage != _LOCAL:
-            return self._later(stage).contribution_spec()
+            return self._later(stage).contribution_spec(models_of(stage))
         spec = dict(self.base.state_spec(FITTED))
         spec["class_count"] = replace(spec["class_count"], times_counted=1)
         return spec
 
     def part(self, stage: str) -> Split:
         """Tell which part of the split a stage is about."""
-        return Split.VALIDATION if stage == _TEMPERATURE else Split.TRAIN
+        return Split.TRAIN if stage == _LOCAL else Split.VALIDATION
 
     def verify(self, stage: str, contribution: Contribution) -> None:
         """Refuse a model whose probabilities could be no numbers, or sums that no images have."""
@@ -245,7 +249,7 @@ class LocalVoteLearner:
         return head.set_fitted(state.arrays, np.array(self.problem.classes))
 
     def _later(self, stage: str) -> LocalTemperature:
-        if self.temperature is None or stage != _TEMPERATURE:
+        if self.temperature is None or not models_of(stage):
             raise ContributionError(f"the learner has no stage {stage!r}")
         return self.temperature
 

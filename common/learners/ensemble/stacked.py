@@ -18,11 +18,13 @@ MOST_SITES = 10_000
 _SITE = "site_"
 
 
-def of_sites(spec: Mapping[str, ArraySpec], prefix: str = _SITE) -> dict[str, ArraySpec]:
-    """Describe one array for each, with the sites as its first axis."""
+def of_sites(
+    spec: Mapping[str, ArraySpec], sites: int | None, prefix: str = _SITE
+) -> dict[str, ArraySpec]:
+    """Describe one array for each, with the sites as its first axis; None for any number."""
     return {
         f"{prefix}{name}": replace(
-            one, shape=(None, *one.shape), times_counted=0, most=MOST_SITES * one.elements
+            one, shape=(sites, *one.shape), times_counted=0, most=MOST_SITES * one.elements
         )
         for name, one in spec.items()
     }
