@@ -22,10 +22,12 @@ from common.learners import (
     is_collective,
     learner_of,
     make_learner,
+    read_settings,
 )
 from common.learners.base import Problem, SiteData
 from common.learners.ensemble.ensemble_head import EnsembleHead
 from common.learners.ensemble.members import format_member, parse_member
+from common.learners.ensemble.stack import StackSettings
 from common.model import Model, ModelDescription, load_model, save_model
 from common.split import Split
 from tests.common.ensemble_cases import CLASSES, DIMENSION, PROBLEM, images, learn, parts
@@ -173,6 +175,13 @@ def test_a_member_is_read_and_written(text: str, name: str, values: dict[str, st
 def test_a_wrong_member_is_named(name: str, members: str, match: str) -> None:
     with pytest.raises(SettingsError, match=f"^learner settings: .*{match}"):
         make_learner(name, PROBLEM, f"members={members}")
+
+
+def test_members_that_search_have_the_folds_of_the_ensemble_and_others_none() -> None:
+    settings = read_settings("stack", "members=ridge:search=grid:1:9:2,lda folds=4")
+    assert isinstance(settings, StackSettings)
+    members = settings.members_made()
+    assert [member.settings.folds for member in members] == [4, 0]
 
 
 @pytest.mark.parametrize("weights", ["1,2", "1,2,x", "1,2,0", "1,2,-1", "1,2,inf", "1,2,nan", ","])

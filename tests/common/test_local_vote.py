@@ -116,6 +116,17 @@ def test_without_a_validation_image_models_vote_as_they_are_and_the_run_says_so(
     assert len(fitted.notes) == 3
 
 
+def test_a_model_that_is_done_says_so_once_while_others_go_on() -> None:
+    data = _two_sites()
+    held = {name: _keep(one, [0, 1]) for name, one in data[Split.VALIDATION].items()}
+    fitted = learn("local-vote", RIDGE, {**data, Split.VALIDATION: held})
+    assert fitted.stages.count("temperature:2") > 2
+    assert fitted.notes == ("model 2 of 2: temperature: no validation image, so it is left at 1",)
+    temperatures = fitted.state.arrays["site_inverse_temperature"]
+    assert temperatures[1].tolist() == [1.0] * 4
+    assert temperatures[0, 0] != 1.0
+
+
 def test_a_site_of_one_class_or_none_has_no_vote() -> None:
     data = _two_sites()
     more = {**data[Split.TRAIN], "c": _keep(images(5, 80), [3]), "d": _keep(images(5, 80), [])}

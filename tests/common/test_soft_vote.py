@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common.errors import ContributionError
-from common.learners import LEARNERS, RidgeHead, SoftVoteHead, make_learner, read_settings
+from common.learners import LEARNERS, RidgeHead, SoftVoteHead, make_learner
 from common.learners.base import (
     ArraySpec,
     CollectiveLearner,
@@ -250,7 +250,7 @@ class _Apart:
 def test_a_member_whose_answers_do_not_add_up_is_merged_and_the_others_are_added(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(LEARNERS, "apart", (_ApartHead, _Apart))  # type: ignore[arg-type]
+    monkeypatch.setitem(LEARNERS, "apart", (_ApartHead, _Apart))
     data = parts()
     mixed = make_learner("soft-vote", PROBLEM, "members=logistic,apart")
     assert isinstance(mixed, CollectiveLearner)
@@ -269,4 +269,3 @@ def test_a_member_whose_answers_do_not_add_up_is_merged_and_the_others_are_added
     share = np.mean([np.bincount(one.y, minlength=4) / len(one) for one in sites], axis=0)
     p = fitted.head.predict_proba(PROBE.x)
     np.testing.assert_allclose(p, (alone.head.predict_proba(PROBE.x) + share) / 2, atol=1e-12)
-    assert read_settings("soft-vote", "members=logistic,apart")
