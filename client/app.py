@@ -19,7 +19,9 @@ from common import wire
 from common.errors import DermafedError
 from common.evaluation import class_probabilities, evaluation_sums
 from common.feature_cache import default_cache
-from common.learners import make_learner
+from common.imbalance import read_treatment
+from common.imbalance.check import refuse_apart
+from common.learners import make_learner, tells_of_parts
 from common.learners.base import Contribution, Learner, Problem
 from common.learners.composed import FITTED
 from common.settings import RunSettings
@@ -164,7 +166,13 @@ def _settings(context: Context) -> RunSettings:
 def _learner(site: Site, context: Context) -> Learner:
     settings = _settings(context)
     problem = Problem(site.classes, site.backbone.dimension)
-    return make_learner(settings.learner, problem, settings.learner_settings)
+    learner = make_learner(settings.learner, problem, settings.learner_settings)
+    refuse_apart(
+        read_treatment(settings.imbalance),
+        apart=tells_of_parts(learner),
+        guarded=not site.disclosure.exact,
+    )
+    return learner
 
 
 def _reply(contribution: Contribution, message: Message) -> Message:

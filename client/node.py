@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from common.cohort import Cohort, load_cohort
 from common.disclosure import EXACT, Disclosure
 from common.errors import CohortError, SettingsError
 from common.feature_cache import FeatureCache, default_cache
+from common.imbalance.check import check_imbalance
 from common.learners import read_settings
 from common.limits import DEFAULT_MINIMUM
 from common.metrics import seed_key
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 NODE_SETTINGS = ("cache", "cohort", "minimum-count", "resample-key", "site", "split-seed")
 
 STATES = "states"
+_LOG = logging.getLogger(__name__)
 _KEY_LENGTH = 16
 _OF_SIMULATION = ("partition-id", "num-partitions")
 
@@ -50,9 +53,10 @@ def site_of_node(context: Context) -> Site:
     node = context.node_config
     simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
     name, cohort, rows = (_simulated_site if simulated else _real_site)(settings, node)
+    treatment = check_imbalance(settings)
     backbone = get_backbone(settings.backbone)
     folder = _cache_folder(settings, node, simulated=simulated)
-    return open_site(
+    site = open_site(
         name,
         cohort,
         rows,
@@ -62,8 +66,13 @@ def site_of_node(context: Context) -> Site:
         folds=learner_folds(settings),
         disclosure=_disclosure(settings, node, simulated=simulated),
         resample_key=seed_key(settings.seed) if simulated else _own_key(node),
+        treatment=treatment,
         skip_unreadable=settings.skip_unreadable,
     )
+    # Here they stay: they hold counts.
+    for note in () if site.treated is None else site.treated.notes:
+        _LOG.info("%s: %s", treatment.text, note)
+    return site
 
 
 def state_folder(context: Context) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from client.learning_rows import disclosed, treated
 from client.training.pixels import Pixels
 from common.backbones import Backbone
 from common.cohort import Cohort
@@ -16,6 +17,7 @@ from common.errors import CohortError
 from common.evaluation import statistic_names
 from common.feature_cache import FeatureCache
 from common.features import Progress, extract, no_progress
+from common.imbalance import UNTREATED, Resampled, Treatment
 from common.learners.base import Arrays, SiteData
 from common.metrics import lesion_weights
 from common.site_info import SiteInfo
@@ -63,6 +65,8 @@ class Site:
         Images left out, with the reasons.
     pixels : Pixels
         The images, for fine-tuning.
+    treated : Resampled or None
+        What the site learns from instead of its training images; None for these themselves.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Site:
     lesions: int
     unreadable: tuple[str, ...]
     pixels: Pixels = field(repr=False)
+    treated: Resampled | None = None
 
     def member(self, split: Split) -> NDArray[np.bool_]:
         """Tell which images are of one part of the split and may be summed over."""
@@ -89,7 +94,9 @@ class Site:
         return member
 
     def part(self, split: Split) -> SiteData:
-        """Give the images of one part of the split that the site may sum over."""
+        """Give what the site may sum over for one part of the split."""
+        if split is Split.TRAIN and self.treated is not None:
+            return replace(self.treated.data, minimum=self.disclosure.minimum)
         member = self.member(split)
         fold = None if self.fold is None else self.fold[member]
         return SiteData(self.x[member], self.y[member], fold, self.disclosure.minimum)
@@ -124,7 +131,7 @@ class Site:
 
     def info(self) -> SiteInfo:
         """Give what the site tells when it joins."""
-        count = {split: int(((self.split == split.value) & self.kept).sum()) for split in Split}
+        count = {split: len(self.part(split)) for split in Split}
         return SiteInfo(
             site=self.name,
             images=int(self.kept.sum()),
@@ -137,6 +144,7 @@ class Site:
             backbone=self.backbone.fingerprint,
             split_seed=self.split_seed,
             withheld=self._withheld(),
+            added=sum(count.values()) - int(self.kept.sum()),
         )
 
     def _withheld(self) -> tuple[str, ...]:
@@ -161,6 +169,7 @@ def open_site(
     folds: int = 0,
     disclosure: Disclosure = EXACT,
     resample_key: bytes | None = None,
+    treatment: Treatment = UNTREATED,
     skip_unreadable: bool = False,
     threads: int | None = None,
     progress: Progress = no_progress,
@@ -184,7 +193,9 @@ def open_site(
     disclosure : Disclosure
         What the site withholds.
     resample_key : bytes or None
-        As `Site`; None for one made of the site's features, which nobody else has.
+        As `Site`; None for one made of the features, which nobody else has.
+    treatment : Treatment
+        What is done against imbalance among the training images that are kept.
 
     Raises
     ------
@@ -192,6 +203,8 @@ def open_site(
         If the site has no image.
     ImageError, CacheError, WeightsError
         As `common.features.extract`.
+    SettingsError
+        If the treatment goes with folds at a guarded site.
     """
     if not len(rows):
         raise CohortError(f"site {name}: has no image in {cohort.root}")
@@ -216,6 +229,7 @@ def open_site(
         folds=folds,
         disclosure=disclosure,
         resample_key=resample_key,
+        treatment=treatment,
         unreadable=features.unreadable,
     )
 
@@ -231,13 +245,14 @@ def make_site(
     folds: int = 0,
     disclosure: Disclosure = EXACT,
     resample_key: bytes | None = None,
+    treatment: Treatment = UNTREATED,
     unreadable: tuple[str, ...] = (),
 ) -> Site:
     """Make a site of features that are at hand.
 
     Parameters
     ----------
-    name, cohort, backbone, split_seed, folds, disclosure, resample_key
+    name, cohort, backbone, split_seed, folds, disclosure, resample_key, treatment
         As `open_site`.
     rows : ndarray of intp, shape (n,)
         The site's readable images, as positions in the cohort.
@@ -245,12 +260,18 @@ def make_site(
         Their features.
     unreadable : tuple of str
         Images left out, with the reasons.
+
+    Raises
+    ------
+    SettingsError
+        As there.
     """
     y, group = cohort.y[rows], cohort.group[rows]
     split = split_groups(split_seed, group)
     fold = fold_groups(split_seed, group, folds) if folds else None
-    disclosed = _disclosed(disclosure, y, split, fold)
-    return Site(
+    kept = disclosed(disclosure, y, split, fold)
+    key = _own_key(x) if resample_key is None else resample_key
+    site = Site(
         name=name,
         classes=cohort.classes,
         malignant=cohort.malignant,
@@ -262,35 +283,17 @@ def make_site(
         group=group,
         split=split,
         fold=fold,
-        kept=disclosed,
+        kept=kept,
         disclosure=disclosure,
-        resample_key=_own_key(x) if resample_key is None else resample_key,
-        lesions=len(set(cohort.lesion[rows][disclosed].tolist())),
+        resample_key=key,
+        lesions=len(set(cohort.lesion[rows][kept].tolist())),
         unreadable=unreadable,
         pixels=Pixels([cohort.path[row] for row in rows], backbone.transform),
     )
+    learned = treated(site.part(Split.TRAIN), treatment, site.classes, disclosure, key)
+    return replace(site, treated=learned)
 
 
 def _own_key(x: NDArray[np.float32]) -> bytes:
     """Make a key of features: new draws for each message would add up to more than one's tell."""
     return blake2b(x.tobytes(), digest_size=16).digest()
-
-
-def _disclosed(
-    disclosure: Disclosure,
-    y: NDArray[np.intp],
-    split: NDArray[np.str_],
-    fold: NDArray[np.intp] | None,
-) -> NDArray[np.bool_]:
-    """Tell which images may be summed over: one answer for all of a run's sums.
-
-    With two, the difference of the sums would be the images that one of them withholds.
-    """
-    kept = np.zeros(len(y), dtype=np.bool_)
-    for part in Split:
-        rows = np.flatnonzero(split == part.value)
-        cells = [y[rows]]
-        if fold is not None and part is Split.TRAIN:
-            cells.append(fold[rows])
-        kept[rows] = disclosure.keep(*cells)
-    return kept

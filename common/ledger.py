@@ -29,7 +29,7 @@ class EntryDescription:
     site : str
         The site.
     images : int
-        Training images that are summed over.
+        Training images that are summed over, after any treatment of imbalance.
     classes : tuple of str
         Class names, in order.
     dimension : int
@@ -40,6 +40,8 @@ class EntryDescription:
         Seed of the split.
     withheld : tuple of str
         What the site's disclosure policy kept back.
+    imbalance : str
+        What the site did against imbalance, as `common.imbalance.Treatment.text`.
     """
 
     site: str
@@ -49,6 +51,7 @@ class EntryDescription:
     backbone_fingerprint: str
     split_seed: int
     withheld: tuple[str, ...]
+    imbalance: str = ""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ class ModelDescription:
         The sites whose sums it is made of.
     versions : dict of str to str
         Of the packages that computed it.
+    imbalance : str
+        What the sites did against imbalance, as `common.imbalance.Treatment.text`.
     """
 
     learner: str
@@ -53,6 +55,7 @@ class ModelDescription:
     split_seed: int
     sites: tuple[str, ...]
     versions: dict[str, str]
+    imbalance: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ class RunSettings(BaseModel):
         Key of `common.learners.LEARNERS`.
     learner_settings : str
         ``"key=value key=value"``, as the learner's own settings class says.
+    imbalance : str
+        ``"KIND key=value key=value"`` of `common.imbalance.Treatment`: what each site does against
+        imbalance among its training images before it sums over them; empty for nothing.
     backbone : str
         Name of a backbone.
     split_seed : int
@@ -98,6 +101,7 @@ class RunSettings(BaseModel):
     partition: str = "site"
     learner: str = "ridge"
     learner_settings: str = ""
+    imbalance: str = ""
     backbone: str = "efficientnet_lite0"
     split_seed: int = Field(1, ge=0)
     seed: int = Field(0, ge=0)

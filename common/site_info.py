@@ -16,7 +16,7 @@ class SiteInfo:
     images, lesions : int
         How many it holds.
     train, validation, test : int
-        Images in each part of the split.
+        Images in each part of the split that it sums over.
     classes : tuple of str
         Class names, in order.
     malignant : tuple of str
@@ -28,6 +28,8 @@ class SiteInfo:
     withheld : tuple of str
         What its disclosure policy keeps back, as ``part:class`` or ``part:class:fold``; the
         counts are without it.
+    added : int
+        How many of `train` a treatment of imbalance has added; negative if it takes images away.
     """
 
     site: str
@@ -41,3 +43,4 @@ class SiteInfo:
     backbone: str
     split_seed: int
     withheld: tuple[str, ...] = ()
+    added: int = 0

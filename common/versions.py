@@ -5,7 +5,16 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-_PACKAGES = ("dermafed", "flwr", "numpy", "scikit-learn", "scipy", "torch", "ray")
+_PACKAGES = (
+    "dermafed",
+    "flwr",
+    "imbalanced-learn",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "ray",
+)
 
 
 def package_versions() -> dict[str, str]:

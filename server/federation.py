@@ -14,6 +14,8 @@ from flwr.serverapp import Grid
 
 from common.backbones import get_backbone
 from common.errors import SettingsError
+from common.imbalance import read_treatment
+from common.imbalance.check import check_imbalance
 from common.learners import is_collective, make_learner
 from common.learners.base import Problem, State
 from common.learners.search import Selection
@@ -69,10 +71,11 @@ def run_federation(
     policy = RoundPolicy(settings.quorum, settings.deadline, settings.window, settings.retries)
     backbone = get_backbone(settings.backbone)
     # Sites read them, too, when they join, but could only refuse without saying why.
-    sees_sites = is_collective(settings.learner, settings.learner_settings, backbone.dimension)
+    sees_sites = is_collective(settings.learner, settings.learner_settings)
     strategy = (CollectiveStrategy if sees_sites else SumStrategy)(grid, policy, report)
     if sees_sites:
         report(f"{settings.learner}: the coordinator sees what each site has made, not only sums")
+    check_imbalance(settings)
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
         journal = None
@@ -143,6 +146,7 @@ def head_model(
             split_seed=settings.split_seed,
             sites=tuple(info.site for info in sites.values()),
             versions=package_versions(),
+            imbalance=read_treatment(settings.imbalance).text,
         ),
         state.arrays,
     )

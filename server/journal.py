@@ -103,7 +103,13 @@ class Journal:
         traffic.bytes_up += before["bytes_up"]
         self.events.emit("resume", rounds_done=traffic.rounds)
         groups = {name: found.arrays.get(name, {}) for name in _GROUPS}
-        return State(found.facts["stage"], groups["arrays"], found.facts["done"], groups["memory"])
+        return State(
+            found.facts["stage"],
+            groups["arrays"],
+            found.facts["done"],
+            groups["memory"],
+            turn=found.facts["turn"],
+        )
 
     def keep(
         self, stage: str, state: State, sites: Mapping[int, SiteInfo], traffic: Traffic
@@ -113,6 +119,7 @@ class Journal:
         facts = {
             "stage": state.stage,
             "done": state.done,
+            "turn": state.turn,
             "sites": _told(sites),
             "traffic": asdict(traffic),
         }

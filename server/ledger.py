@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import RunFolderError
+from common.imbalance import read_treatment
 from common.learners import make_learner
 from common.learners.base import Contribution, Problem
 from common.learners.class_gram import STAGE
@@ -64,6 +65,7 @@ class Ledger:
             backbone_fingerprint=info.backbone,
             split_seed=self._settings.split_seed,
             withheld=info.withheld,
+            imbalance=read_treatment(self._settings.imbalance).text,
         )
         self._folder.mkdir(exist_ok=True)
         # A site's name may be no file's name.
@@ -167,11 +169,11 @@ def change_ledger(
 
 def _check_fits(path: Path, entry: Entry, model: Model) -> None:
     about, wanted = entry.description, model.description
-    for name in ("classes", "dimension", "backbone_fingerprint", "split_seed"):
+    for name in ("classes", "dimension", "backbone_fingerprint", "split_seed", "imbalance"):
         mine, theirs = getattr(about, name), getattr(wanted, name)
         if mine != theirs:
             raise RunFolderError(
-                f"{path}: site {about.site}: its {name} is {mine}, the model's is {theirs}"
+                f"{path}: site {about.site}: its {name} is {mine!r}, the model's is {theirs!r}"
             )
 
 

@@ -108,14 +108,17 @@ class SumStrategy(Link):
                 learner.part(stage),
             )
             answers = self.gather(learner, stage)
-            answered: dict[int, SiteInfo] = {}
-            for node, sums in self._sums(question, sites, asked):
+            turn = set(state.asked(info.site for info in sites.values()))
+            questioned = {node: info for node, info in sites.items() if info.site in turn}
+            # Those whose turn it is not count as there.
+            there = sites.keys() - questioned.keys()
+            for node, sums in self._sums(question, questioned, asked, idle=len(there)):
                 answers.add(sites[node].site, sums)
                 if keep is not None:
                     keep(sites[node].site, stage, sums)
-                answered[node] = sites[node]
-            lost = [info.site for node, info in sites.items() if node not in answered]
-            sites = answered
+                there = there | {node}
+            lost = [info.site for node, info in sites.items() if node not in there]
+            sites = {node: info for node, info in sites.items() if node in there}
             self.traffic.rounds += 1
             self.traffic.stages[stage] = self.traffic.stages.get(stage, 0) + 1
             if lost and journal is not None:
@@ -124,7 +127,7 @@ class SumStrategy(Link):
                 self.report("starting again without them: sums of different sites do not mix")
                 state = first
                 continue
-            if answers.count == 0 and learner.part(stage) is Split.TRAIN:
+            if answers.count == 0 and state.turn is None and learner.part(stage) is Split.TRAIN:
                 raise RoundError(f"round {stage}: no site has a training image")
             state = answers.step(state)
             for note in state.notes:
@@ -176,11 +179,11 @@ class SumStrategy(Link):
         return found
 
     def _sums(
-        self, question: _Question, sites: Mapping[int, SiteInfo], asked: int
+        self, question: _Question, sites: Mapping[int, SiteInfo], asked: int, idle: int = 0
     ) -> Iterator[tuple[int, Contribution]]:
         """Yield the replies that are right, in the sites' order; then demand the quorum."""
         refused: dict[str, str] = {}
-        answered = 0
+        answered = idle
         kind = question.kind
         for reply in self.ask(self.message(question.content, node, kind) for node in sites):
             info = sites[reply.node_id]

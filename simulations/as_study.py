@@ -73,6 +73,11 @@ def write_as_study(
         if oracle is not None
         else [],
         "costs": [_cost(learner, FEDERATED, result, result["seconds"]["learn"])],
+        "notes": [
+            f"imbalance {settings.imbalance}: site {site}: {note}"
+            for site, treated in predictions.treated.items()
+            for note in treated.notes
+        ],
     }
 
 
@@ -157,6 +162,7 @@ def _write(
             "draws": settings.draws,
             "seed": settings.seed,
             "backbone": settings.backbone,
+            "imbalance": settings.imbalance,
         },
         "cohort": {
             **describe_cohort(readable),

@@ -54,11 +54,24 @@ def simulate(settings: RunSettings, *, ray_address: str | None, display: Display
             predictions = run.predictions(lambda host: host.predict.remote(model))
         run.clock.phase("oracle")
         result["oracle"] = _oracle(run.cohort, predictions, model)
+        result["imbalance"] = _treated(predictions)
         run.clock.phase("write")
         result["test"] = checked_metrics(run.cohort, predictions, result["test"])
         result.update(write_as_study(folder, settings, run.cohort, predictions, result))
         run.finish(folder, result)
     return result
+
+
+def _treated(predictions: Predictions) -> dict[str, Any]:
+    """Tell what each site learns from, and what was done otherwise than asked."""
+    return {
+        site: {
+            "images": treated.real,
+            "to_learn": len(treated.data),
+            "notes": list(treated.notes),
+        }
+        for site, treated in predictions.treated.items()
+    }
 
 
 def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str, Any] | None:
@@ -67,7 +80,14 @@ def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str,
     learned_from = np.isin(predictions.client, model.description.sites)
     train = (predictions.split == Split.TRAIN.value) & learned_from & predictions.kept
     test = (predictions.split == Split.TEST.value) & learned_from
-    oracle = pooled_oracle(model, predictions.x, y, train)
+    x, labels, n = predictions.x, y, len(y)
+    if predictions.treated:
+        # What the sites learn from comes behind the images that are predicted.
+        learned = [predictions.treated[site].data for site in model.description.sites]
+        x = np.concatenate([x, *(data.x for data in learned)])
+        labels = np.concatenate([y, *(data.y for data in learned)])
+        train = np.arange(len(x)) >= n
+    oracle = pooled_oracle(model, x, labels, train)
     if oracle is None:
         return None
     predicted = predictions.probabilities.argmax(axis=1)
@@ -75,8 +95,8 @@ def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str,
     if oracle.coef is not None:
         error = relative_error(linear(model.head()).standardised_coef(), oracle.coef)
     return {
-        "pooled": exact_metrics(y[test], oracle.probabilities[test], cohort.classes),
+        "pooled": exact_metrics(y[test], oracle.probabilities[:n][test], cohort.classes),
         "relative_coefficient_error": error,
         "converged": oracle.converged,
-        "predictions_that_differ": int((oracle.predicted != predicted).sum()),
+        "predictions_that_differ": int((oracle.predicted[:n] != predicted).sum()),
     }

@@ -144,6 +144,6 @@ def open_sites(
         # The first failure ends the run without waiting for the other hosts.
         get(done)
         display.progress(sum(get([host.images_done.remote() for host in hosts])), len(cohort))
-    for problem in (line for lines in get(opened) for line in lines):
-        display.note(f"left out: {problem}")
+    for line in (line for lines in get(opened) for line in lines):
+        display.note(line)
     return {site.node_id: host for host, share in zip(hosts, shares, strict=True) for site in share}

@@ -29,6 +29,7 @@ from common.errors import SettingsError
 from common.learners import read_settings
 from common.learners.linear_head import LinearHead, linear
 from common.model import Model
+from simulations.pooled_trees import POOLED_TREES, fit_pooled_trees
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -205,6 +206,8 @@ def fit_oracle(
         If the learner has no oracle.
     """
     about = model.description
+    if about.learner in POOLED_TREES:
+        return _of_trees(model, x, y, train)
     if about.learner not in _ORACLES:
         raise SettingsError(f"learner {about.learner!r} has no pooled oracle; write one here")
     settings: Any = read_settings(about.learner, about.learner_settings)
@@ -232,6 +235,17 @@ def fit_oracle(
         # A temperature a class moves the borders between classes; a single one does not.
         predicted = probabilities.argmax(axis=1)
     return Oracle(probabilities, predicted, coef, converged)
+
+
+def _of_trees(
+    model: Model, x: NDArray[Any], y: NDArray[np.intp], train: NDArray[np.bool_]
+) -> Oracle:
+    about = model.description
+    settings = read_settings(about.learner, about.learner_settings)
+    fitted = fit_pooled_trees(about.learner, settings, x[train], y[train])
+    probabilities = np.zeros((len(x), len(about.classes)))
+    probabilities[:, fitted.classes_] = fitted.predict_proba(x)
+    return Oracle(probabilities, probabilities.argmax(axis=1), None, converged=True)
 
 
 def _pair(coef: NDArray[np.float64], *, symmetric: bool) -> NDArray[np.float64]:

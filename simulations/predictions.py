@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from common.cohort import Cohort
+    from common.imbalance import Resampled
     from simulations.site_host import SitePredictions
 
 
@@ -37,6 +39,8 @@ class Predictions:
         Features.
     kept : ndarray of bool, shape (n,)
         Images that the sites' disclosure policies let them sum over.
+    treated : mapping of str to Resampled
+        What sites learn from instead of their training images; empty where there is no treatment.
     """
 
     rows: NDArray[np.intp]
@@ -45,6 +49,7 @@ class Predictions:
     probabilities: NDArray[np.float64]
     x: NDArray[np.float32]
     kept: NDArray[np.bool_]
+    treated: Mapping[str, Resampled] = field(default_factory=dict)
 
     def take(self, member: NDArray[np.bool_]) -> Predictions:
         """Give some of the images."""
@@ -55,6 +60,7 @@ class Predictions:
             self.probabilities[member],
             self.x[member],
             self.kept[member],
+            self.treated,
         )
 
 
@@ -75,8 +81,9 @@ def gather(parts: list[SitePredictions], split: NDArray[np.str_]) -> Predictions
     x = np.concatenate([part.x for part in parts])
     kept = np.concatenate([part.kept for part in parts])
     rows = rows[order]
+    treated = {part.name: part.treated for part in parts if part.treated is not None}
     return Predictions(
-        rows, client[order], split[rows], probabilities[order], x[order], kept[order]
+        rows, client[order], split[rows], probabilities[order], x[order], kept[order], treated
     )
 
 

@@ -23,6 +23,7 @@ from common.errors import CohortError
 from common.evaluation import class_probabilities
 from common.feature_cache import FeatureCache, default_cache
 from common.finetuning.order import Order
+from common.imbalance import Resampled, read_treatment
 from common.learners.base import Arrays
 from common.metrics import seed_key
 from common.model import Model
@@ -67,6 +68,8 @@ class SitePredictions:
         Features, for the pooled oracle.
     kept : ndarray of bool, shape (n,)
         Images that the site's disclosure policy let it sum over.
+    treated : Resampled or None
+        What it learns from instead of its training images, where there is a treatment.
     """
 
     name: str
@@ -74,6 +77,7 @@ class SitePredictions:
     probabilities: NDArray[np.float64]
     x: NDArray[np.float32]
     kept: NDArray[np.bool_]
+    treated: Resampled | None = None
 
 
 class SiteHost:
@@ -101,7 +105,8 @@ class SiteHost:
         Returns
         -------
         list of str
-            Unreadable images that were left out, with the reasons.
+            Lines for the operator: unreadable images that were left out, with the reasons, and
+            what a treatment of imbalance did otherwise than asked.
 
         Raises
         ------
@@ -129,11 +134,12 @@ class SiteHost:
                 folds=learner_folds(settings),
                 disclosure=run_disclosure(settings),
                 resample_key=seed_key(settings.seed),
+                treatment=read_treatment(settings.imbalance),
                 skip_unreadable=settings.skip_unreadable,
                 threads=1,
                 progress=progress,
             )
-        return [problem for site in self._sites.values() for problem in site.unreadable]
+        return [line for site in self._sites.values() for line in _lines(site)]
 
     def machine(self) -> str:
         """Tell which node of the cluster this host runs on."""
@@ -164,7 +170,14 @@ class SiteHost:
         """Apply the model to every image of every site here."""
         head, classes = model.head(), model.description.classes
         return [
-            SitePredictions(s.name, s.rows, class_probabilities(head, classes, s.x), s.x, s.kept)
+            SitePredictions(
+                s.name,
+                s.rows,
+                class_probabilities(head, classes, s.x),
+                s.x,
+                s.kept,
+                s.treated,
+            )
             for s in self._sites.values()
         ]
 
@@ -203,6 +216,14 @@ class SiteHost:
         # Another host's sites may still be there.
         with suppress(OSError):
             (states / run).rmdir()
+
+
+def _lines(site: Site) -> list[str]:
+    notes = () if site.treated is None else site.treated.notes
+    return [
+        *(f"left out: {problem}" for problem in site.unreadable),
+        *(f"site {site.name}: {note}" for note in notes),
+    ]
 
 
 def table_digest(cohort: Cohort) -> str:

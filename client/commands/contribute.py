@@ -15,6 +15,7 @@ from common.console import messages, progress_bar, say
 from common.disclosure import Disclosure
 from common.errors import CohortError, RunFolderError
 from common.feature_cache import FeatureCache, default_cache
+from common.imbalance import read_treatment
 from common.learners.base import Contribution, Problem
 from common.learners.class_gram import ClassGrams
 from common.ledger import Entry, EntryDescription, save_entry
@@ -67,11 +68,14 @@ def contribute(
             FeatureCache(cache or default_cache(), backbone),
             split_seed=about.split_seed,
             disclosure=Disclosure(minimum_count),
+            treatment=read_treatment(about.imbalance),
             skip_unreadable=skip_unreadable,
             progress=bar,
         )
     for problem in opened.unreadable:
         say(console, f"left out: {problem}")
+    for note in () if opened.treated is None else opened.treated.notes:
+        say(console, note)
     data, withheld = opened.part(Split.TRAIN), opened.info().withheld
     with one_blas_thread():
         sums = ClassGrams(Problem(table.classes, backbone.dimension)).sums(data)
@@ -83,9 +87,12 @@ def contribute(
         backbone_fingerprint=backbone.fingerprint,
         split_seed=about.split_seed,
         withheld=withheld,
+        imbalance=about.imbalance,
     )
     with whole_file(out) as partial:
         save_entry(partial, Entry(description, Contribution(len(data), sums)))
     if withheld:
         say(console, f"withheld, fewer than {minimum_count} images: {', '.join(withheld)}")
-    say(console, f"sums over {len(data)} training images: {out}")
+    added = opened.info().added
+    treated = f" ({added:+} by {about.imbalance})" if about.imbalance else ""
+    say(console, f"sums over {len(data)} training images{treated}: {out}")

@@ -127,6 +127,7 @@ def describe(message: Message, context: Context, reply: Message, bounds: Bounds)
         learner=_text(run.get("learner", "")),
         backbone=_text(run.get("backbone", "")),
         strategy=_text(run.get("strategy", "")),
+        imbalance=_text(run.get("imbalance", "")),
         minimum_count=bounds.minimum_count,
         sent=tuple(_sent(reply.content)) if reply.has_content() else (),
         refused="" if reply.has_content() else _text(reply.error.reason),

@@ -67,6 +67,8 @@ class Answer:
         What leaves; nothing where the message is refused.
     refused : str
         Category of the refusal, with the identifier that the site's log has; else empty.
+    imbalance : str
+        The run's treatment of imbalance.
     """
 
     run: str
@@ -78,6 +80,7 @@ class Answer:
     minimum_count: int
     sent: tuple[Sent, ...] = ()
     refused: str = ""
+    imbalance: str = ""
 
 
 class AuditTrail:

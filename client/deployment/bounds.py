@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from client.deployment.settings import Bounds
 from common.backbones import TIMM_NAME, backbone_names
-from common.errors import BoundsError
+from common.errors import BoundsError, SettingsError
 from common.finetuning.strategies import STRATEGIES
+from common.imbalance import read_treatment
 from common.learners import LEARNERS
 from common.settings import RunSettings
 
@@ -22,6 +23,10 @@ def check_bounds(bounds: Bounds, run: RunSettings) -> None:
     _allow("backbone", run.backbone, bounds.backbones)
     if run.strategy:
         _allow("strategy", run.strategy, bounds.strategies)
+    treatment = read_treatment(run.imbalance).text
+    if treatment:
+        allowed = tuple(read_treatment(text).text for text in bounds.imbalance)
+        _allow("imbalance", treatment, allowed)
     if run.split_seed != bounds.split_seed:
         raise BoundsError(f"split-seed {run.split_seed}: this site allows {bounds.split_seed}")
     if run.draws > bounds.most_draws:
@@ -36,6 +41,11 @@ def refuse_unknown(bounds: Bounds) -> None:
     BoundsError
         Naming it.
     """
+    for text in bounds.imbalance:
+        try:
+            read_treatment(text)
+        except SettingsError as error:
+            raise BoundsError(f"site.toml bounds.imbalance: {error}") from error
     plain = [name.split("+")[0] for name in bounds.backbones]
     plain = [name for name in plain if not TIMM_NAME.fullmatch(name)]
     for what, named, known in (

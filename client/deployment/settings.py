@@ -28,6 +28,10 @@ class Bounds(_Part):
     learners, backbones, strategies : tuple of str
         Those that it answers; none unless the site says so. ``dermafed site init`` allows every
         learner and no strategy of fine-tuning, since weights tell more than sums.
+    imbalance : tuple of str
+        Treatments of imbalance that it answers, each with the settings that it allows, as
+        ``smote neighbours=3``; none unless the site says so. Each is one more set of sums over the
+        same images. A run without a treatment is always answered.
     split_seed : int
         The only split: the sums of many splits tell single images apart.
     minimum_count : int
@@ -43,6 +47,7 @@ class Bounds(_Part):
     learners: tuple[str, ...] = ()
     backbones: tuple[str, ...] = Field(("efficientnet_lite0",), min_length=1)
     strategies: tuple[str, ...] = ()
+    imbalance: tuple[str, ...] = ()
     split_seed: int = Field(1, ge=0)
     minimum_count: int = Field(DEFAULT_MINIMUM, ge=2)
     most_draws: int = Field(MOST_DRAWS, ge=0, le=MOST_DRAWS)

@@ -6,6 +6,7 @@ from common.backbones import get_backbone
 from common.errors import SettingsError
 from common.finetuning.plan import Phase, parse_plan
 from common.finetuning.strategies import KrumSettings, read_strategy, strategy_kind, training_of
+from common.imbalance.check import check_imbalance
 from common.learners import LEARNERS, LINEAR
 from common.settings import RunSettings
 
@@ -24,6 +25,7 @@ def check_finetuning(settings: RunSettings) -> tuple[Phase, ...]:
             f"one of: {', '.join(LINEAR)}"
         )
     read_strategy(settings.strategy, settings.strategy_settings)
+    check_imbalance(settings)
     training = training_of(settings.strategy, settings.training)
     backbone = get_backbone(settings.backbone)
     if not backbone.stages:

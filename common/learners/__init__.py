@@ -7,14 +7,18 @@ from typing import Any
 
 from common.errors import SettingsError
 from common.learners.base import CollectiveLearner, Head, Learner, Problem
+from common.learners.boosting import make_boosting
+from common.learners.boosting_head import BoostingHead
 from common.learners.ensemble.balanced_bagging import (
     BalancedBaggingHead,
+    BalancedBaggingLearner,
     make_balanced_bagging,
 )
 from common.learners.ensemble.local_vote import LocalVoteHead, make_local_vote
 from common.learners.ensemble.soft_vote import SoftVoteHead, make_soft_vote
 from common.learners.ensemble.stack import StackHead, make_stack
 from common.learners.federate import federate
+from common.learners.forest import ForestHead, make_forest
 from common.learners.lda import LdaHead, make_lda
 from common.learners.linear_head import LinearHead
 from common.learners.logistic import LogisticHead, make_logistic
@@ -31,6 +35,8 @@ __all__ = [
     "LEARNERS",
     "LINEAR",
     "BalancedBaggingHead",
+    "BoostingHead",
+    "ForestHead",
     "LdaHead",
     "LocalVoteHead",
     "LogisticHead",
@@ -44,6 +50,7 @@ __all__ = [
     "learner_of",
     "make_learner",
     "read_settings",
+    "tells_of_parts",
 ]
 
 # Ensembles are learners of learners: none is a member of another.
@@ -53,6 +60,8 @@ LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "ridge": (RidgeHead, make_ridge),
     "logistic": (LogisticHead, make_logistic),
     "svm": (SvmHead, make_svm),
+    "forest": (ForestHead, make_forest),
+    "xgboost": (BoostingHead, make_boosting),
     "soft-vote": (SoftVoteHead, make_soft_vote),
     "stack": (StackHead, make_stack),
     "balanced-bagging": (BalancedBaggingHead, make_balanced_bagging),
@@ -99,24 +108,25 @@ def read_settings(name: str, settings: str) -> LearnerSettings:
     return check_settings(LEARNERS[name][0].settings_type, parse_assignments(settings))
 
 
-def is_collective(name: str, settings: str, dimension: int) -> bool:
+def is_collective(name: str, settings: str = "") -> bool:
     """Tell whether some of a learner's answers do not add up.
-
-    Parameters
-    ----------
-    name, settings : str
-        As `make_learner`.
-    dimension : int
-        Length of a feature vector.
 
     Raises
     ------
     SettingsError
         If the learner or a setting is unknown or out of bounds.
     """
-    # No coordinator knows the classes before the sites have joined; they do not matter here.
-    anything = Problem(("a", "b"), dimension)
+    # Of more dimensions than any setting asks for; nothing is fitted.
+    anything = Problem(("a", "b"), 2**24)
     return isinstance(make_learner(name, anything, settings), CollectiveLearner)
+
+
+def tells_of_parts(learner: Learner) -> bool:
+    """Tell whether some answer is over parts of a site's images, as a leaf's or a bag's.
+
+    Only where no image comes twice is a part of so many rows one of so many images.
+    """
+    return isinstance(learner, CollectiveLearner | BalancedBaggingLearner)
 
 
 def learner_of(head: Head, problem: Problem) -> Learner:

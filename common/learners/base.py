@@ -11,7 +11,7 @@ site that holds everything is the pooled fit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -148,6 +148,8 @@ class State:
         What the coordinator needs for later rounds and keeps to itself.
     notes : tuple of str
         Lines that an operator should read.
+    turn : int or None
+        The site that is asked alone, in the order of the names, counted around; None to ask all.
     """
 
     stage: str
@@ -155,6 +157,12 @@ class State:
     done: bool = False
     memory: Arrays = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    turn: int | None = None
+
+    def asked(self, sites: Iterable[str]) -> tuple[str, ...]:
+        """Tell which of the sites the next round asks, in the order of their names."""
+        names = tuple(sorted(sites))
+        return names if self.turn is None else (names[self.turn % len(names)],)
 
 
 class Head(Protocol):

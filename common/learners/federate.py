@@ -153,7 +153,7 @@ def fit_sites(
                 raise ContributionError("no held-out images: give some, or set calibrate=none")
             part = validation
         answers = gather(learner, state.stage)
-        for name in sorted(part):
+        for name in state.asked(part):
             answers.add(name, learner.contribute(part[name], state))
         state = answers.step(state)
     return state

@@ -115,7 +115,10 @@ def decode_site_info(content: RecordDict) -> SiteInfo:
     if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
         raise ContributionError("a count is not a whole number")
     images, lesions, *parts = (int(str(count)) for count in counts)
-    if sum(parts) != images or lesions > images:
+    added = config["added"]
+    if type(added) is not int or parts[0] - added < 0:
+        raise ContributionError("added: not a whole number, or more than there are to learn")
+    if sum(parts) - added != images or lesions > images:
         raise ContributionError("the parts of the split do not add up to the images")
     if type(config["split_seed"]) is not int:
         raise ContributionError("split_seed: not a whole number")
@@ -138,6 +141,7 @@ def decode_site_info(content: RecordDict) -> SiteInfo:
         backbone=backbone,
         split_seed=int(str(config["split_seed"])),
         withheld=tuple(withheld),
+        added=added,
     )
 
 

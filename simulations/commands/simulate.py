@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from common.console import output
+from common.imbalance.option import ImbalanceTreatment
 from common.learners import LEARNERS
 from common.limits import DEFAULT_MINIMUM
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
@@ -32,6 +33,7 @@ def simulate(
         list[str] | None,
         typer.Option("--set", help="A setting of the learner, as key=value; once for each."),
     ] = None,
+    imbalance: ImbalanceTreatment = "",
     split_seed: SplitSeed = 1,
     seed: Annotated[int, typer.Option(help="Seed of the partition.")] = 0,
     out: Annotated[
@@ -75,6 +77,8 @@ def simulate(
       dermafed simulate path/to/HAM10000 --learner logistic --set pca=128
 
       dermafed simulate --learner ridge --set folds=5 --set search=grid:0.01:100:12
+
+      dermafed simulate path/to/HAM10000 --learner logistic --imbalance "smote neighbours=3"
     """
     run = out or dated_folder("simulate")
     settings = RunSettings.from_run_config(
@@ -83,6 +87,7 @@ def simulate(
             "partition": partition,
             "backbone": backbone,
             "learner-settings": " ".join(assignments or ()),
+            "imbalance": imbalance,
             "warm-start": "" if warm_start is None else str(warm_start.absolute()),
             "without": ",".join(without or ()),
             "disclosure": disclosure,
@@ -107,8 +112,9 @@ def simulate(
 
 
 def _check_names(settings: RunSettings) -> None:
-    """Refuse an unknown learner, backbone or partition before anything is computed."""
+    """Refuse an unknown learner, backbone, treatment or partition before anything is computed."""
     from common.backbones import get_backbone
+    from common.imbalance.check import check_imbalance
     from common.learners import make_learner
     from common.learners.base import Problem
     from common.partition import parse_partition
@@ -117,3 +123,4 @@ def _check_names(settings: RunSettings) -> None:
     problem = Problem(("a", "b"), backbone.dimension)
     make_learner(settings.learner, problem, settings.learner_settings)
     parse_partition(settings.partition)
+    check_imbalance(settings)

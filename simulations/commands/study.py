@@ -12,6 +12,7 @@ from common.console import messages, output, progress_bar
 from common.errors import StudyError
 from common.feature_cache import default_cache
 from common.finetuning.strategies import STRATEGIES
+from common.imbalance.option import ImbalanceTreatment
 from common.learners import LEARNERS
 from common.options import BackboneName, CacheFolder, SkipUnreadable
 from common.sources.embedded import embedded_cohort
@@ -52,6 +53,7 @@ def study(
     images_per_site: Annotated[
         list[int] | None, typer.Option(help="learning-curve: a number of images; once for each.")
     ] = None,
+    imbalance: ImbalanceTreatment = "",
     training: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,6 +87,8 @@ def study(
 
       dermafed study cross-site path/to/HAM10000 --learner ridge --learner 'logistic pca=128'
 
+      dermafed study leave-one-site-out --learner 'logistic pca=128' --imbalance smote
+
       dermafed study heterogeneity --partition iid:4 --partition dirichlet:0.1:4
 
       dermafed study fine-tuning --learner fedavg --learner 'fedprox mu=0.1' --train plan=2:4
@@ -114,6 +118,7 @@ def study(
         backbone=backbone,
         partitions=tuple(partition or ()),
         images_per_site=tuple(images_per_site or ()),
+        imbalance=imbalance,
         training=" ".join(training or ()),
         local=local,
         skip_unreadable=skip_unreadable,

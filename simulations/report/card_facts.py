@@ -104,6 +104,17 @@ def split(runs: Sequence[Run]) -> str:
     )
 
 
+def imbalance(runs: Sequence[Run]) -> str:
+    """Tell what was done against imbalance of classes."""
+    found = dict.fromkeys(run.study.settings.imbalance for run in runs)
+    named = [plain(text) for text in found if text]
+    how = f"Each site resampled its training images before it summed ({listed(named)}). "
+    return (
+        f"{how if named else ''}Training weighs classes alike; a temperature fitted on validation "
+        "images rescales the probabilities. They do not hold at a clinic's own prevalence."
+    )
+
+
 def heterogeneity(runs: Sequence[Run]) -> str:
     """Tell the lowest and the highest site of each study."""
     said = []

@@ -39,6 +39,7 @@ class Settings(_Part):
     draws: Count
     seed: int
     backbone: str
+    imbalance: str = ""
 
 
 class SiteCount(_Part):

@@ -103,8 +103,7 @@ TRIPOD_AI = Checklist(
         Item("12g", _METHODS, "How predictions were calculated",
              _says("By the code of this project; each is in the run folder's predictions.csv.")),
         Item("13", _METHODS, "Class imbalance: methods and recalibration",
-             _says("Training weighs classes alike; a temperature fitted on validation images "
-                   "rescales the probabilities. They do not hold at a clinic's own prevalence.")),
+             facts.imbalance),
         Item("14", _METHODS, "Approaches to fairness", facts.groups,
              "why these groups. No step of training changes results by group."),
         Item("15", _METHODS, "Output and thresholds",

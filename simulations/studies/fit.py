@@ -53,6 +53,8 @@ class Fit:
     training : str
         ``"key=value key=value"`` of `common.finetuning.settings.TrainingSettings`, where the
         learner is a strategy of fine-tuning.
+    imbalance : str
+        `common.imbalance.Treatment.text` of what each site does before it sums.
     """
 
     learner: str
@@ -66,6 +68,7 @@ class Fit:
     images_per_site: int = 0
     looks: bool = False
     training: str = ""
+    imbalance: str = ""
 
     def key(self, about: str) -> str:
         """Give a name for the file of its result; `about` is whatever else changes the result."""

@@ -21,7 +21,15 @@ from simulations.oracle import fit_oracle
 from simulations.studies.fit import FitResult
 from simulations.studies.lab import Bench
 from simulations.studies.tuned_models import TUNED_MODELS
-from simulations.studies.work import Cost, Prediction, Work, federate_sites, only_class
+from simulations.studies.work import (
+    Cost,
+    Prediction,
+    Work,
+    federate_sites,
+    learning_data,
+    only_class,
+    treated_at,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,10 +53,11 @@ def _pooled(work: Work) -> Prediction:
     """Fit scikit-learn on all training images at once, at the federation's temperature."""
     model, bench, test = work.federated(), work.bench, work.test
     start = time.perf_counter()
-    train = bench.rows(Split.TRAIN, bench.trains)
-    rows = np.concatenate([train, test])
-    is_train = np.arange(len(rows)) < len(train)
-    oracle = fit_oracle(model, bench.x[rows], bench.lab.cohort.y[rows], is_train)
+    train = learning_data(bench, bench.trains)
+    x = np.concatenate([train.x, bench.x[test]])
+    y = np.concatenate([train.y, bench.lab.cohort.y[test]])
+    is_train = np.arange(len(y)) < len(train)
+    oracle = fit_oracle(model, x, y, is_train)
     cost = Cost(seconds=time.perf_counter() - start)
     return Prediction(oracle.probabilities[~is_train], oracle.predicted[~is_train], cost)
 
@@ -141,11 +150,23 @@ def run_fit(bench: Bench, scratch: Path) -> FitResult:
             "costs": {name: vars(one.cost) for name, one in found.items()},
             "differ": differ,
             "auc_error": _auc_error(work) if work.result else None,
+            "imbalance": _treated(bench),
             "validation": {
                 n: one.validation for n, one in found.items() if one.validation is not None
             },
         },
     )
+
+
+def _treated(bench: Bench) -> list[str]:
+    """Name what sites did otherwise than their treatment of imbalance says."""
+    if not bench.fit.imbalance:
+        return []
+    return [
+        f"imbalance {bench.fit.imbalance}: site {site}: {note}"
+        for site in bench.trains
+        for note in treated_at(bench, site).notes
+    ]
 
 
 def _auc_error(work: Work) -> float:

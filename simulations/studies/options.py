@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from common.errors import StudyError
 from common.finetuning.plan import parse_plan
 from common.finetuning.settings import read_training, write_training
 from common.finetuning.strategies import read_strategy, training_of
+from common.imbalance import read_treatment
 from common.learners import make_learner
 from common.learners.base import Problem
 from simulations.studies.base import Plan
+from simulations.studies.fit import BASELINE, Fit
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class StudyOptions:
         For the heterogeneity study.
     images_per_site : tuple of int
         For the learning curve.
+    imbalance : str
+        Treatment of imbalance of every head, as `common.imbalance.read_treatment` reads it.
     training : str
         ``"key=value key=value"`` of `common.finetuning.settings.TrainingSettings`.
     local : bool
@@ -61,6 +66,7 @@ class StudyOptions:
     backbone: str = "efficientnet_lite0"
     partitions: tuple[str, ...] = ()
     images_per_site: tuple[int, ...] = ()
+    imbalance: str = ""
     training: str = ""
     local: bool = True
     skip_unreadable: bool = False
@@ -81,6 +87,7 @@ class StudyOptions:
             If seeds, draws or limits are out of bounds, or something stands twice.
         """
         backbone = get_backbone(self.backbone)
+        self._check_imbalance(tunes=tunes)
         if tunes and not backbone.stages:
             raise StudyError(f"backbone {self.backbone}: has no stages, so it is not fine-tuned")
         if tunes:
@@ -107,6 +114,15 @@ class StudyOptions:
         ):
             if len(set(values)) != len(values):
                 raise StudyError(f"{option}: a value stands twice; give it once")
+
+    def _check_imbalance(self, *, tunes: bool) -> None:
+        if read_treatment(self.imbalance).text and tunes:
+            raise StudyError("--imbalance is for heads; leave it out of studies of fine-tuning")
+
+    def treated(self, fits: Sequence[Fit]) -> list[Fit]:
+        """Give the fits with the treatment of imbalance; baselines look at no image."""
+        text = read_treatment(self.imbalance).text
+        return [fit if fit.learner == BASELINE else replace(fit, imbalance=text) for fit in fits]
 
     def plan(self, cohort: Cohort, learners: tuple[str, ...]) -> Plan:
         """Make the study's plan for a cohort; `learners` are its own choice.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ def run_study(
     seconds = _Seconds()
     cohort = load_cohort(options.cohort)
     plan = options.plan(cohort, study.learners)
-    fits = study.fits(plan)
+    fits = options.treated(study.fits(plan))
     _claim(options.out, study)
     lab, notes = open_lab(cohort, options, fits, display)
     groupings = make_groupings(study, lab.cohort, display)
@@ -81,6 +83,9 @@ def run_study(
             shutil.rmtree(scratch, ignore_errors=True)
         seconds.lap("fits")
         results = [(fit, load_result(done[fit])) for fit in fits]
+        treated = _count_notes(results)
+        for note in treated:
+            display.note(note)
         series = collect_series(study, results)
         table = make_image_table(lab.cohort, groupings, draws=options.draws, seed=options.seed)
         to_measure = [(one, study.by) for one in series]
@@ -103,7 +108,7 @@ def run_study(
         "exactness": files.exactness(results),
         "costs": files.costs(study, results),
         "validation": files.validation(study, results),
-        "notes": notes,
+        "notes": [*notes, *treated],
         "fits": {"all": len(fits), "this_time": len(left)},
         "seconds": {},
         "machine": f"{cpus} cores",
@@ -113,6 +118,12 @@ def run_study(
     outcome["seconds"] = seconds.laps
     files.write_json(options.out / files.RESULT_FILE, outcome)
     return outcome
+
+
+def _count_notes(results: Sequence[tuple[Fit, FitResult]]) -> list[str]:
+    """Give each note of the sites' treatments once, with the number of fits that have it."""
+    found = Counter(note for _, result in results for note in result.about["imbalance"])
+    return [f"{note} (in {fits} of {len(results)} fits)" for note, fits in found.items()]
 
 
 def _fit(lab: Lab, piece: tuple[Fit, Path]) -> FitResult:

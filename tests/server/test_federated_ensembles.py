@@ -12,6 +12,8 @@ import pytest
 from flwr.app import Message
 
 from common import wire
+from common.errors import SettingsError
+from common.imbalance.check import check_imbalance
 from common.learners import make_learner
 from common.learners.base import Problem, SiteData
 from common.learners.federate import fit_sites
@@ -118,3 +120,15 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(
     for key, array in whole.arrays.items():
         assert again.arrays[key].tobytes() == array.tobytes(), key
     assert np.isfinite(again.head().predict_proba(np.zeros((3, 8)))).all()
+
+
+@pytest.mark.parametrize("name", ["balanced-bagging", "local-vote"])
+def test_images_that_come_twice_are_refused_where_parts_are_told_of(name: str) -> None:
+    """A block of as many rows as the minimum could be one image, repeated."""
+    task = {"learner": name, "backbone": "tiny", "disclosure": "guarded"}
+    with pytest.raises(SettingsError, match="not with trees or bags at guarded sites"):
+        check_imbalance(RunSettings.model_validate({**task, "imbalance": "oversample"}))
+    check_imbalance(RunSettings.model_validate({**task, "imbalance": "undersample"}))
+    check_imbalance(
+        RunSettings.model_validate({**task, "imbalance": "oversample", "disclosure": "exact"})
+    )

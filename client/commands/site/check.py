@@ -59,6 +59,7 @@ def check(
     say(console, "part of the split, the class names, and the classes that it withholds.")
     say(console, "With each statistic: the number of images that it is over.")
     say(console, f"Learners answered: {', '.join(bounds.learners)}")
+    say(console, f"Treatments of imbalance answered: {', '.join(bounds.imbalance) or 'none'}")
     say(console, f"Fine-tuning answered: {', '.join(bounds.strategies) or 'none'}")
     if wrong:
         raise typer.Exit(1)

@@ -14,7 +14,8 @@ from client.deployment.settings import SITE_FILE, SiteFile, write_site_file
 from common.cohort import load_cohort
 from common.console import output, say
 from common.errors import CohortError, SettingsError
-from common.learners import LEARNERS
+from common.imbalance import KINDS, UNTREATED
+from common.learners import LEARNERS, is_collective
 from common.limits import DEFAULT_MINIMUM
 from common.settings_file import check_settings_of
 from common.trust import new_site_key, write_private, write_public
@@ -46,6 +47,8 @@ def init(
         raise CohortError(f"site {site}: not in {table.root}; sites: {table.sites}")
     if (folder / SITE_FILE).exists():
         raise SettingsError(f"{folder / SITE_FILE}: exists already; edit it, or choose --folder")
+    # Trees show what one site has made of its images: a site allows them by name, or not at all.
+    sums = tuple(name for name in LEARNERS if not is_collective(name))
     made = check_settings_of(
         folder / SITE_FILE,
         SiteFile,
@@ -55,7 +58,11 @@ def init(
             "cache": None if cache is None else cache.absolute(),
             "port": port,
             "threads": threads,
-            "bounds": {"learners": tuple(LEARNERS), "minimum_count": minimum_count},
+            "bounds": {
+                "learners": sums,
+                "imbalance": tuple(kind for kind in KINDS if kind != UNTREATED.kind),
+                "minimum_count": minimum_count,
+            },
         },
     )
     private, public = new_site_key(site)

@@ -14,6 +14,8 @@ from common.errors import DeploymentError, SettingsError
 from common.finetuning.check import check_finetuning, check_site_count
 from common.finetuning.head import head_settings
 from common.finetuning.strategies import STRATEGIES
+from common.imbalance.check import check_imbalance
+from common.imbalance.option import ImbalanceTreatment
 from common.learners import LEARNERS, read_settings
 from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
 from common.options import BackboneName, SplitSeed
@@ -52,6 +54,7 @@ def run(
         typer.Option("--train", help="A setting of local training, as key=value; once for each."),
     ] = None,
     backbone: BackboneName = "efficientnet_lite0",
+    imbalance: ImbalanceTreatment = "",
     split_seed: SplitSeed = 1,
     seed: Annotated[int, typer.Option(help="Seed of the sites' training.", min=0)] = 0,
     minimum_count: Annotated[
@@ -88,6 +91,7 @@ def run(
     Examples
     --------
       dermafed coordinator run --learner logistic
+      dermafed coordinator run --learner logistic --imbalance smote
       dermafed coordinator run --quorum 3 --deadline 300
       dermafed coordinator run --strategy fedprox --set mu=0.1 --train plan=2:5,all:10
       dermafed coordinator run --resume 20261121-093000
@@ -118,6 +122,7 @@ def run(
             strategy=strategy,
             strategy_settings=values if strategy else "",
             training=" ".join(training or ()),
+            imbalance=imbalance,
             backbone=backbone,
             split_seed=split_seed,
             seed=seed,
@@ -144,6 +149,7 @@ def run(
 def _check(settings: RunSettings) -> None:
     """Refuse a wrong setting here: sites that read it could but refuse without saying why."""
     read_settings(settings.learner, settings.learner_settings)
+    check_imbalance(settings)
     if settings.strategy:
         check_finetuning(settings)
         check_site_count(settings, settings.sites)
