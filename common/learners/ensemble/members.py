@@ -177,6 +177,13 @@ def read_member(text: str, folds: int, unless_told: str = "", *, linear: bool = 
     return Member(name, check_settings(kind, given, of=f"learner settings: member {name}"))
 
 
+def learners_of(settings: LearnerSettings) -> tuple[str, ...]:
+    """Name the learners that an ensemble's settings ask for; none of a learner that is none."""
+    if not isinstance(settings, EnsembleSettings):
+        return ()
+    return tuple(dict.fromkeys(member.name for member in settings.members_made()))
+
+
 def uncalibrated(text: str) -> str:
     """Write a member that needs no held-out images."""
     from common.learners import LEARNERS
