@@ -21,8 +21,8 @@ from common.evaluation import class_probabilities, evaluation_sums
 from common.feature_cache import default_cache
 from common.imbalance import read_treatment
 from common.imbalance.check import refuse_apart
-from common.learners import make_learner
-from common.learners.base import CollectiveLearner, Contribution, Learner, Problem
+from common.learners import make_learner, tells_of_parts
+from common.learners.base import Contribution, Learner, Problem
 from common.learners.composed import FITTED
 from common.settings import RunSettings
 from common.split import Split
@@ -169,7 +169,7 @@ def _learner(site: Site, context: Context) -> Learner:
     learner = make_learner(settings.learner, problem, settings.learner_settings)
     refuse_apart(
         read_treatment(settings.imbalance),
-        apart=isinstance(learner, CollectiveLearner),
+        apart=tells_of_parts(learner),
         guarded=not site.disclosure.exact,
     )
     return learner

@@ -69,7 +69,9 @@ def write_as_study(
                 "differ": oracle["predictions_that_differ"],
                 "auc_error": _auc_error(result["test"]),
             }
-        ],
+        ]
+        if oracle is not None
+        else [],
         "costs": [_cost(learner, FEDERATED, result, result["seconds"]["learn"])],
         "notes": [
             f"imbalance {settings.imbalance}: site {site}: {note}"

@@ -16,9 +16,10 @@ from common.split import Split
 from simulations.as_study import write_as_study
 from simulations.hosts import Display
 from simulations.open_run import open_run
-from simulations.oracle import fit_oracle, relative_error
+from simulations.oracle import relative_error
 from simulations.predictions import Predictions, checked_metrics, exact_metrics
 from simulations.run_app import run_app
+from simulations.vote_oracle import pooled_oracle
 
 
 def simulate(settings: RunSettings, *, ray_address: str | None, display: Display) -> dict[str, Any]:
@@ -73,8 +74,8 @@ def _treated(predictions: Predictions) -> dict[str, Any]:
     }
 
 
-def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str, Any]:
-    """Fit the pooled oracle on the sites that the model is made of, and compare."""
+def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str, Any] | None:
+    """Fit the pooled oracle on the sites that the model is made of, and compare; None for none."""
     y = cohort.y[predictions.rows]
     learned_from = np.isin(predictions.client, model.description.sites)
     train = (predictions.split == Split.TRAIN.value) & learned_from & predictions.kept
@@ -86,7 +87,9 @@ def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str,
         x = np.concatenate([x, *(data.x for data in learned)])
         labels = np.concatenate([y, *(data.y for data in learned)])
         train = np.arange(len(x)) >= n
-    oracle = fit_oracle(model, x, labels, train)
+    oracle = pooled_oracle(model, x, labels, train)
+    if oracle is None:
+        return None
     predicted = predictions.probabilities.argmax(axis=1)
     error = None
     if oracle.coef is not None:

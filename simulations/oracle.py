@@ -173,6 +173,11 @@ _ORACLES: Mapping[str, Callable[[_Task], Any]] = {
 }
 
 
+def has_oracle(learner: str) -> bool:
+    """Tell whether a learner has a counterpart of scikit-learn's here."""
+    return learner in _ORACLES or learner in POOLED_TREES
+
+
 def fit_oracle(
     model: Model,
     x: NDArray[Any],

@@ -41,7 +41,8 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
     row = _metrics(result["test"]["pooled"], of.get(("all", "all")))
     table.add_row("all sites", *_counts(result["cohort"]), *row)
     oracle = result["oracle"]
-    table.add_row("pooled oracle", "", "", *_metrics(oracle["pooled"]))
+    if oracle is not None:
+        table.add_row("pooled oracle", "", "", *_metrics(oracle["pooled"]))
     if result["selection"]:
         console.print(_selection(result["selection"]))
     console.print(table)
@@ -53,7 +54,7 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
             f"{mebibytes(result['bytes_down'])} down, {seconds:.1f} s"
         ),
         "balanced accuracy and AUC: means over the classes that a row has, 95% intervals by lesion",
-        f"against the oracle: {_difference(oracle)}",
+        _against(config["learner"], oracle),
     ]
     if result["test"]["from_sums"]["pooled"]["images_withheld"] or config["disclosure"] != "exact":
         lines.append(_withheld(result))
@@ -62,11 +63,13 @@ def show_result(console: Console, result: dict[str, Any], run: Path) -> None:
         say(console, line)
 
 
-def _difference(oracle: dict[str, Any]) -> str:
+def _against(learner: str, oracle: dict[str, Any] | None) -> str:
+    if oracle is None:
+        return f"no pooled oracle: {learner} has none with these settings"
     error, differ = oracle["relative_coefficient_error"], oracle["predictions_that_differ"]
     coefficients = "" if error is None else f"{error:.1e} relative difference of coefficients, "
     short = "" if oracle["converged"] else " (the oracle stopped short of its own tolerance)"
-    return f"{coefficients}{differ} predictions differ{short}"
+    return f"against the oracle: {coefficients}{differ} predictions differ{short}"
 
 
 def _withheld(result: dict[str, Any]) -> str:

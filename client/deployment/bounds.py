@@ -7,7 +7,8 @@ from common.backbones import TIMM_NAME, backbone_names
 from common.errors import BoundsError, SettingsError
 from common.finetuning.strategies import STRATEGIES
 from common.imbalance import read_treatment
-from common.learners import LEARNERS
+from common.learners import LEARNERS, read_settings
+from common.learners.ensemble.members import learners_of
 from common.settings import RunSettings
 
 
@@ -18,8 +19,13 @@ def check_bounds(bounds: Bounds, run: RunSettings) -> None:
     ------
     BoundsError
         Naming the setting.
+    SettingsError
+        If the learner's settings are wrong.
     """
     _allow("learner", run.learner, bounds.learners)
+    # An ensemble is no way round to a learner that the site does not allow.
+    for member in learners_of(read_settings(run.learner, run.learner_settings)):
+        _allow(f"learner {run.learner}: member", member, bounds.learners)
     _allow("backbone", run.backbone, bounds.backbones)
     if run.strategy:
         _allow("strategy", run.strategy, bounds.strategies)

@@ -7,6 +7,7 @@ from common.errors import SettingsError
 from common.finetuning.plan import Phase, parse_plan
 from common.finetuning.strategies import KrumSettings, read_strategy, strategy_kind, training_of
 from common.imbalance.check import check_imbalance
+from common.learners import LEARNERS, LINEAR
 from common.settings import RunSettings
 
 
@@ -18,6 +19,11 @@ def check_finetuning(settings: RunSettings) -> tuple[Phase, ...]:
     SettingsError
         Naming the setting.
     """
+    if settings.learner in LEARNERS and settings.learner not in LINEAR:
+        raise SettingsError(
+            f"learner {settings.learner}: is no linear head, with which fine-tuning begins; choose "
+            f"one of: {', '.join(LINEAR)}"
+        )
     read_strategy(settings.strategy, settings.strategy_settings)
     check_imbalance(settings)
     training = training_of(settings.strategy, settings.training)

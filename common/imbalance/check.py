@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from common.errors import SettingsError
 from common.imbalance.treatment import Treatment, read_treatment
-from common.learners import is_collective, read_settings
+from common.learners import make_learner, read_settings, tells_of_parts
+from common.learners.base import Problem
 from common.settings import RunSettings
 
 
@@ -26,7 +27,10 @@ def check_imbalance(settings: RunSettings) -> Treatment:
     folds = read_settings(settings.learner, settings.learner_settings).folds
     guarded = settings.disclosure == "guarded"
     refuse_folds(treatment, folds=folds > 0, guarded=guarded)
-    apart = is_collective(settings.learner, settings.learner_settings)
+    # Of more dimensions than any setting asks for; nothing is fitted.
+    anything = Problem(("a", "b"), 2**24)
+    learner = make_learner(settings.learner, anything, settings.learner_settings)
+    apart = tells_of_parts(learner)
     refuse_apart(treatment, apart=apart, guarded=guarded)
     return treatment
 
@@ -50,9 +54,9 @@ def refuse_folds(treatment: Treatment, *, folds: bool, guarded: bool) -> None:
 
 
 def refuse_apart(treatment: Treatment, *, apart: bool, guarded: bool) -> None:
-    """Refuse repeated or made-up images where a guarded site's answer is no sum, as trees are.
+    """Refuse repeated or made-up images where a guarded site answers over parts of its images.
 
-    A leaf of as many images as the minimum could be one image, repeated.
+    A tree's leaf, or what a bag draws, of as many images as the minimum could be one, repeated.
 
     Raises
     ------
@@ -61,6 +65,7 @@ def refuse_apart(treatment: Treatment, *, apart: bool, guarded: bool) -> None:
     """
     if guarded and apart and treatment.adds:
         raise SettingsError(
-            f"imbalance {treatment.kind}: not with trees at guarded sites, where a leaf could hold "
-            "one image several times; use undersample, or class_weight=balanced alone"
+            f"imbalance {treatment.kind}: not with trees or bags at guarded sites, where a "
+            "leaf or a draw could hold one image several times; use undersample, or "
+            "class_weight=balanced alone"
         )

@@ -9,14 +9,22 @@ from common.errors import SettingsError
 from common.learners.base import CollectiveLearner, Head, Learner, Problem
 from common.learners.boosting import make_boosting
 from common.learners.boosting_head import BoostingHead
+from common.learners.ensemble.balanced_bagging import (
+    BalancedBaggingHead,
+    BalancedBaggingLearner,
+    make_balanced_bagging,
+)
+from common.learners.ensemble.local_vote import LocalVoteHead, make_local_vote
+from common.learners.ensemble.soft_vote import SoftVoteHead, make_soft_vote
+from common.learners.ensemble.stack import StackHead, make_stack
 from common.learners.federate import federate
 from common.learners.forest import ForestHead, make_forest
 from common.learners.lda import LdaHead, make_lda
+from common.learners.linear_head import LinearHead
 from common.learners.logistic import LogisticHead, make_logistic
 from common.learners.ncm import NearestMeanHead, make_ncm
 from common.learners.ridge import RidgeHead, make_ridge
 from common.learners.settings import (
-    HeadSettings,
     LearnerSettings,
     check_settings,
     parse_assignments,
@@ -25,20 +33,27 @@ from common.learners.svm import SvmHead, make_svm
 
 __all__ = [
     "LEARNERS",
+    "LINEAR",
+    "BalancedBaggingHead",
     "BoostingHead",
     "ForestHead",
     "LdaHead",
+    "LocalVoteHead",
     "LogisticHead",
     "NearestMeanHead",
     "RidgeHead",
+    "SoftVoteHead",
+    "StackHead",
     "SvmHead",
     "federate",
     "is_collective",
     "learner_of",
     "make_learner",
     "read_settings",
+    "tells_of_parts",
 ]
 
+# Ensembles are learners of learners: none is a member of another.
 LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "ncm": (NearestMeanHead, make_ncm),
     "lda": (LdaHead, make_lda),
@@ -47,7 +62,16 @@ LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "svm": (SvmHead, make_svm),
     "forest": (ForestHead, make_forest),
     "xgboost": (BoostingHead, make_boosting),
+    "soft-vote": (SoftVoteHead, make_soft_vote),
+    "stack": (StackHead, make_stack),
+    "balanced-bagging": (BalancedBaggingHead, make_balanced_bagging),
+    "local-vote": (LocalVoteHead, make_local_vote),
 }
+
+# Those whose heads are linear scores of transformed features.
+LINEAR: tuple[str, ...] = tuple(
+    name for name, (head, _) in LEARNERS.items() if issubclass(head, LinearHead)
+)
 
 
 def make_learner(name: str, problem: Problem, settings: str = "") -> Learner:
@@ -97,6 +121,14 @@ def is_collective(name: str, settings: str = "") -> bool:
     return isinstance(make_learner(name, anything, settings), CollectiveLearner)
 
 
+def tells_of_parts(learner: Learner) -> bool:
+    """Tell whether some answer is over parts of a site's images, as a leaf's or a bag's.
+
+    Only where no image comes twice is a part of so many rows one of so many images.
+    """
+    return isinstance(learner, CollectiveLearner | BalancedBaggingLearner)
+
+
 def learner_of(head: Head, problem: Problem) -> Learner:
     """Make the learner that fits an estimator, with the estimator's parameters.
 
@@ -107,9 +139,7 @@ def learner_of(head: Head, problem: Problem) -> Learner:
     """
     for kind, make in LEARNERS.values():
         if isinstance(head, kind):
-            values = head.get_params()
-            if issubclass(kind.settings_type, HeadSettings):
-                # Nothing is held out within a plain fit, so there is nothing to calibrate on.
-                values["calibrate"] = "none"
-            return make(problem, check_settings(kind.settings_type, values))
+            # Nothing is held out within a plain fit, so there is nothing to calibrate on.
+            settings = check_settings(kind.settings_type, head.get_params()).uncalibrated()
+            return make(problem, settings)
     raise SettingsError(f"{type(head).__name__} is the head of no learner")

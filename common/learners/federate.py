@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
 
 from common.errors import ContributionError
 from common.learners.base import Head, Learner, Problem, SiteData, State
@@ -63,10 +65,32 @@ def _as_arrays(name: str, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDA
     return features, labels
 
 
+def fit_alone(head: AnyHead, x: ArrayLike, y: ArrayLike) -> AnyHead:
+    """Fit an estimator on features of shape (n, dimension) and labels of shape (n,), as one site.
+
+    Raises
+    ------
+    ValueError
+        If the data are not finite or hold fewer than two classes.
+    SettingsError
+        If a parameter is out of bounds.
+    """
+    features, labels = validate_data(head, x, y, dtype=[np.float64, np.float32])
+    check_classification_targets(labels)
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(f"Classifier can't train when only one class is present: {classes}")
+    return learn_heads(head, {"all": (features, labels)}, classes)
+
+
 def learn_heads(
     head: AnyHead, sites: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], classes: NDArray[Any]
 ) -> AnyHead:
-    """Fit a head over sites, with the classes given in order."""
+    """Fit a head over sites, with the classes given in order.
+
+    A head that needs held-out images nevertheless, as that of stacking, gets the second image of
+    each class of each site and every third from there; nothing tells here which show one lesion.
+    """
     from common.learners import learner_of
 
     dimension = next((x.shape[1] for x, _ in sites.values() if x.ndim == 2), 0)
@@ -77,8 +101,24 @@ def learn_heads(
         data[name] = SiteData(x, index)
         check_site(name, data[name], problem)
     learner = learner_of(head, problem)
-    state = fit_sites(learner, data)
+    held: dict[str, SiteData] | None = None
+    if any(learner.part(stage) is Split.VALIDATION for stage in learner.stages):
+        held = {name: _some(one, held_out(one.y)) for name, one in data.items()}
+        data = {name: _some(one, ~held_out(one.y)) for name, one in data.items()}
+    state = fit_sites(learner, data, held)
     return head.set_fitted(state.arrays, classes)
+
+
+def held_out(y: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Tell which of a site's images are held out: of each class the second, fifth, eighth, ..."""
+    held = np.zeros(len(y), dtype=np.bool_)
+    for label in np.unique(y):
+        held[np.flatnonzero(y == label)[1::3]] = True
+    return held
+
+
+def _some(data: SiteData, rows: NDArray[np.bool_]) -> SiteData:
+    return SiteData(data.x[rows], data.y[rows])
 
 
 def fit_sites(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from common.errors import SettingsError
+from common.learners.federate import fit_alone
 from common.learners.front import transform
 
 if TYPE_CHECKING:
@@ -72,14 +72,7 @@ class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         SettingsError
             If a parameter is out of bounds.
         """
-        from common.learners.federate import learn_heads
-
-        x, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(labels)
-        classes = np.unique(labels)
-        if len(classes) < 2:
-            raise ValueError(f"Classifier can't train when only one class is present: {classes}")
-        return learn_heads(self, {"all": (x, labels)}, classes)
+        return fit_alone(self, X, y)
 
     def set_fitted(self, arrays: Arrays, classes: NDArray[Any]) -> Self:
         """Take over a fitted model.

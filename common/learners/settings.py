@@ -32,6 +32,10 @@ class LearnerSettings(BaseModel):
     folds: int = Field(0, ge=0, le=100)
     ledger: bool = False
 
+    def uncalibrated(self) -> Self:
+        """Give the settings of a fit for which nothing is held out to calibrate on."""
+        return self
+
 
 class FrontSettings(BaseModel):
     """What is done to features before a head sees them.
@@ -97,6 +101,10 @@ class HeadSettings(FrontSettings, LearnerSettings):
     def tried(self, value: float) -> list[float]:
         """Give the searched setting's values, largest first; `value` alone without a search."""
         return parse_search(self.search, self.search_seed).tolist() if self.search else [value]
+
+    def uncalibrated(self) -> Self:
+        """Give the settings of a fit for which nothing is held out to calibrate on."""
+        return self.model_copy(update={"calibrate": "none"})
 
     @model_validator(mode="after")
     def _a_ledger_is_of_sums_alone(self) -> Self:

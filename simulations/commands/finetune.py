@@ -10,7 +10,7 @@ import typer
 from common.console import output
 from common.finetuning.head import head_settings
 from common.finetuning.strategies import STRATEGIES
-from common.learners import LEARNERS
+from common.learners import LINEAR
 from common.limits import DEFAULT_MINIMUM
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.run_folder import check_run_folder
@@ -35,7 +35,7 @@ def finetune(
         typer.Option("--train", help="A setting of local training, as key=value; once for each."),
     ] = None,
     learner: Annotated[
-        str, typer.Option(help=f"Head to start from, one of: {', '.join(LEARNERS)}.")
+        str, typer.Option(help=f"Head to start from, one of: {', '.join(LINEAR)}.")
     ] = "ridge",
     partition: Annotated[
         str, typer.Option(help="site, iid:N, dirichlet:ALPHA:N, quantity:N or classes:K:N.")

@@ -10,14 +10,14 @@ import pytest
 
 from client.deployment.leaving import statistics
 from common import wire
-from common.learners import LEARNERS
+from common.learners import LINEAR
 from tests.client.deployed_site import TINY_BOUNDS, Deployed, federate, site_file
 
 # NumPy's format 1.0 pads what stands before the values to a multiple of 64 bytes.
 HEADER = 128
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", LINEAR)
 def test_what_site_check_lists_is_what_leaves(
     write_cached_cohort: Callable[..., Path], tmp_path: Path, learner: str
 ) -> None:
@@ -50,7 +50,7 @@ def test_what_site_check_lists_is_what_leaves(
     assert {one.when for one in listed} == {one.stage for one in asked}
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", LINEAR)
 def test_the_table_names_the_part_of_the_split_that_is_summed_over(
     write_cached_cohort: Callable[..., Path], tmp_path: Path, learner: str
 ) -> None:

@@ -239,6 +239,29 @@ def test_a_run_outside_the_bounds_is_refused_with_the_setting_named(
     assert str(caught.value).startswith(told)
 
 
+@pytest.mark.parametrize(
+    ("learner", "settings", "named"),
+    [
+        ("soft-vote", "members=ridge,forest:trees=5", "forest"),
+        ("stack", "members=forest", "forest"),
+        ("local-vote", "base=svm:pca=4", "svm"),
+        ("balanced-bagging", "", "logistic"),
+    ],
+)
+def test_an_ensemble_is_no_way_round_to_a_learner_that_is_not_allowed(
+    learner: str, settings: str, named: str
+) -> None:
+    asked = {**ASKED, "learner": learner, "learner_settings": settings}
+    some = ALLOWED.model_copy(update={"learners": (learner, "ridge")})
+    with pytest.raises(BoundsError) as caught:
+        check_bounds(some, RunSettings(**asked))
+    wanted = f"learner {learner}: member '{named}': this site allows {learner}, ridge"
+    assert str(caught.value) == wanted
+    check_bounds(
+        some.model_copy(update={"learners": (learner, "ridge", named)}), RunSettings(**asked)
+    )
+
+
 def test_every_learner_and_strategy_that_there_is_may_be_allowed() -> None:
     refuse_unknown(ALLOWED)
     refuse_unknown(Bounds(learners=tuple(LEARNERS), strategies=tuple(STRATEGIES)))

@@ -20,7 +20,7 @@ from sklearn.metrics import (
 from common.disclosure import GUARDED
 from common.evaluated import metrics_of_confusion, metrics_of_sums
 from common.evaluation import evaluation_sums
-from common.learners import LEARNERS, make_learner
+from common.learners import LINEAR, make_learner
 from common.learners.base import Contribution, Problem, SiteData
 from common.learners.composed import FITTED
 from common.learners.total import Total
@@ -181,7 +181,7 @@ def test_a_cohort_that_does_not_tell_malignant_classes_has_no_metric_of_them() -
     assert not any(name.startswith("malignant") for name in found)
 
 
-@pytest.mark.parametrize("name", [*LEARNERS, "lda calibrate=none"])
+@pytest.mark.parametrize("name", [*LINEAR, "lda calibrate=none"])
 def test_bins_move_the_area_of_no_learner_by_a_thousandth(name: str) -> None:
     """Uncalibrated scores of LDA are the surest: most lie within 1e-6 of 0 or 1."""
     rng, dimension = np.random.default_rng(11), 100

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import ContributionError
-from common.learners import LEARNERS, make_learner
+from common.learners import LINEAR, make_learner
 from common.learners.base import (
     ArraySpec,
     Contribution,
@@ -40,7 +40,7 @@ OWN = {
 }
 CASES = [
     (name, f"{own} {front} {calibrate}".strip())
-    for name in LEARNERS
+    for name in LINEAR
     for own, front in [*((own, "pca=3") for own in OWN[name]), *(("", front) for front in FRONTS)]
     for calibrate in CALIBRATIONS
 ]
@@ -116,7 +116,7 @@ def test_a_state_and_its_stages_outlive_their_learner(name: str, settings: str) 
         np.testing.assert_allclose(array, other, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize("calibrate", CALIBRATIONS)
 @pytest.mark.parametrize("stage", ["pixels", "", "Moments", "selection"])
 def test_a_learner_refuses_a_stage_that_it_does_not_have(
@@ -133,7 +133,7 @@ def test_a_learner_refuses_a_stage_that_it_does_not_have(
             ask()
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LINEAR)
 def test_a_stage_of_other_settings_is_refused(name: str) -> None:
     learner = make_learner(name, PROBLEM, "calibrate=none")
     for stage in ("temperature", "validate", "path", "class_gram"):
@@ -143,7 +143,7 @@ def test_a_stage_of_other_settings_is_refused(name: str) -> None:
         learner.contribution_spec("fitted")
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize("labels", [[0, 0, 0], [3]])
 def test_fewer_than_two_classes_are_refused(name: str, labels: list[int]) -> None:
     y = np.array(labels, dtype=np.intp)
@@ -152,14 +152,14 @@ def test_fewer_than_two_classes_are_refused(name: str, labels: list[int]) -> Non
         fit_sites(make_learner(name, PROBLEM), {"a": SiteData(x, y)})
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LINEAR)
 def test_no_training_image_is_refused(name: str) -> None:
     empty = SiteData(np.zeros((0, 5)), np.zeros(0, dtype=np.intp))
     with pytest.raises(ContributionError, match="no site has a training image"):
         fit_sites(make_learner(name, PROBLEM), {"a": empty, "b": empty})
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNERS if name != "ncm"])
+@pytest.mark.parametrize("name", [name for name in LINEAR if name != "ncm"])
 def test_a_learner_that_selects_needs_folds(name: str) -> None:
     data = SiteData(np.eye(6, 5), np.arange(6) % 2)
     with pytest.raises(ContributionError, match="chooses by folds, but the images have none"):

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from common.errors import SettingsError
-from common.learners import LEARNERS, make_learner, read_settings
+from common.learners import LEARNERS, LINEAR, make_learner, read_settings
 from common.learners.base import Problem
 from common.learners.settings import FrontSettings, HeadSettings, parse_assignments
 
 PROBLEM = Problem(("a", "b"), 4)
-WITH_ALPHA = [name for name in LEARNERS if name in ("ridge", "logistic", "svm")]
+WITH_ALPHA = [name for name in LINEAR if name in ("ridge", "logistic", "svm")]
 SEARCH = "search=grid:1e-3:1:4"
 
 
@@ -73,7 +73,7 @@ def test_an_unknown_key_is_refused_with_those_that_there_are(name: str) -> None:
     assert str(caught.value) == f"learner settings: colour: unknown; known: {known}"
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -108,11 +108,11 @@ def test_a_setting_of_its_own_out_of_bounds_is_named(name: str, key: str, value:
 @pytest.mark.parametrize(
     ("name", "settings", "match"),
     [
-        *((n, "kernel=nystroem", "kernel=nystroem needs pca=K") for n in LEARNERS),
-        *((n, "folds=5", "folds and search belong together") for n in LEARNERS),
-        *((n, SEARCH, "folds and search belong together") for n in LEARNERS),
-        *((n, f"folds=1 {SEARCH}", "folds must be at least 2") for n in LEARNERS),
-        *((n, "folds=2 search=grid:1", "search 'grid:1'") for n in LEARNERS),
+        *((n, "kernel=nystroem", "kernel=nystroem needs pca=K") for n in LINEAR),
+        *((n, "folds=5", "folds and search belong together") for n in LINEAR),
+        *((n, SEARCH, "folds and search belong together") for n in LINEAR),
+        *((n, f"folds=1 {SEARCH}", "folds must be at least 2") for n in LINEAR),
+        *((n, "folds=2 search=grid:1", "search 'grid:1'") for n in LINEAR),
         ("ncm", f"folds=3 {SEARCH}", "search: ncm has nothing to choose"),
         ("lda", "folds=3 search=grid:1e-3:2:4", "search: shrinkage goes from 0 to 1"),
         ("lda", f"folds=3 priors=uniform {SEARCH}", "search of the shrinkage needs empirical"),

@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from common.errors import ContributionError, SettingsError
 from common.learners import (
     LEARNERS,
+    LINEAR,
     LdaHead,
     LogisticHead,
     NearestMeanHead,
@@ -60,7 +61,7 @@ def test_the_head_keeps_scikit_learns_contract(estimator: Any, check: Any) -> No
     check(estimator)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LINEAR)
 def test_an_estimator_has_the_settings_of_its_learner(name: str) -> None:
     kind = LEARNERS[name][0]
     fields = kind.settings_type.model_fields

@@ -13,10 +13,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from common.errors import RunFolderError
-from common.learners import LEARNERS, make_learner
+from common.learners import LINEAR, make_learner
 from common.learners.base import Problem, SiteData
 from common.learners.federate import fit_sites
-from common.learners.linear_head import LinearHead
 from common.model import Model, ModelDescription, load_model, save_model
 
 DIMENSION = 6
@@ -56,9 +55,6 @@ def test_a_model_read_again_predicts_bit_for_bit(model: Model, tmp_path: Path) -
     assert after.predict_proba(PROBE).tobytes() == before.predict_proba(PROBE).tobytes()
     assert after.classes_.tolist() == ["bcc", "nv"]
     assert after.predict(PROBE).tolist() == before.predict(PROBE).tolist()
-
-
-LINEAR = [name for name, (kind, _) in LEARNERS.items() if issubclass(kind, LinearHead)]
 
 
 @pytest.mark.parametrize("learner", LINEAR)

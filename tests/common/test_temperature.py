@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common.errors import ContributionError
-from common.learners import LEARNERS, make_learner
+from common.learners import LINEAR, make_learner
 from common.learners.base import Problem, SiteData, State, check_arrays
 from common.learners.linear_head import LinearHead, linear
 from common.learners.total import Total
@@ -147,7 +147,7 @@ def test_it_is_scikit_learns_temperature_scaling(seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize("calibrate", ["temperature", "vector"])
 def test_the_validation_log_loss_falls_and_one_temperature_moves_no_prediction(
     name: str, calibrate: str
@@ -194,7 +194,7 @@ def test_classes_without_training_images_count_for_nothing(calibrate: str) -> No
 
 
 @pytest.mark.parametrize("calibrate", ["temperature", "vector"])
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize("distance", [8.0, 100.0])
 def test_images_that_the_scores_separate_end_with_a_note(
     name: str, calibrate: str, distance: float

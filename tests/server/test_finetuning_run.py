@@ -177,6 +177,7 @@ def test_a_site_that_changed_meanwhile_is_refused(hospitals: Hospitals, tmp_path
         ({"training": "plan=all"}, "plan: 'all' is not DEPTH:ROUNDS"),
         ({"strategy_settings": "mu=1"}, "mu: unknown"),
         ({"learner_settings": "ledger=true"}, "ledger keeps sums"),
+        ({"learner": "soft-vote"}, "learner soft-vote: is no linear head, .* one of: ncm, lda"),
     ],
 )
 def test_wrong_settings_are_told(

@@ -1,0 +1,51 @@
+"""The pooled oracle of a learner or of a vote of learners, where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.learners import read_settings
+from common.learners.ensemble.members import parse_member
+from common.learners.ensemble.soft_vote import SoftVoteSettings
+from common.learners.ensemble.together import take
+from common.model import Model
+from simulations.oracle import Oracle, fit_oracle, has_oracle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def pooled_oracle(
+    model: Model, x: NDArray[Any], y: NDArray[np.intp], train: NDArray[np.bool_]
+) -> Oracle | None:
+    """Fit scikit-learn's counterpart of a model on pooled features.
+
+    That of a soft vote is the mean of its members'. There is none of learners whose answers do
+    not add up, nor of a vote whose members have chosen a setting, which the model does not tell.
+
+    Parameters
+    ----------
+    model, x, y, train
+        As `simulations.oracle.fit_oracle`.
+    """
+    about = model.description
+    if has_oracle(about.learner):
+        return fit_oracle(model, x, y, train)
+    settings = read_settings(about.learner, about.learner_settings)
+    if not isinstance(settings, SoftVoteSettings):
+        return None
+    members = settings.members_made()
+    if settings.folds or not all(has_oracle(member.name) for member in members):
+        return None
+    oracles = []
+    for number, text in enumerate(settings.described()):
+        name, values = parse_member(text)
+        told = " ".join(f"{key}={value}" for key, value in values.items())
+        one = replace(about, learner=name, learner_settings=told)
+        oracles.append(fit_oracle(Model(one, take(model.arrays, f"{number}:")), x, y, train))
+    votes = [oracle.probabilities for oracle in oracles]
+    p: NDArray[np.float64] = np.average(votes, axis=0, weights=settings.shares)
+    return Oracle(p, p.argmax(axis=1), None, all(oracle.converged for oracle in oracles))
