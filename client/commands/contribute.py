@@ -15,6 +15,7 @@ from common.console import messages, progress_bar, say
 from common.disclosure import Disclosure
 from common.errors import CohortError, RunFolderError
 from common.feature_cache import FeatureCache, default_cache
+from common.interruption import features_are_kept
 from common.learners.base import Contribution, Problem
 from common.learners.class_gram import ClassGrams
 from common.ledger import Entry, EntryDescription, save_entry
@@ -26,6 +27,7 @@ from common.split import Split
 from common.whole_file import check_output, whole_file
 
 
+@features_are_kept
 def contribute(
     cohort: Annotated[Path, typer.Argument(help="Cohort folder or manifest.")],
     site: Annotated[str, typer.Option(help="The site in it that contributes.")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from common.deployment.invitation import Invitation
-from common.errors import DeploymentError
+from common.errors import DeploymentError, TrustError
+from common.interruption import held_back
 from common.trust import (
     Authority,
     check_certificate,
+    comment_of,
+    fingerprint,
     new_authority,
     read_public_key,
     server_certificate,
@@ -31,12 +35,21 @@ from server.deployment.programs import (
     SECRET,
     write_connection,
 )
-from server.deployment.registry import REGISTRY_FILE, Member, read_registry, write_registry
+from server.deployment.registry import (
+    NAME,
+    REGISTRY_FILE,
+    Member,
+    read_registry,
+    write_registry,
+)
 from server.deployment.settings import (
     COORDINATOR_FILE,
     CoordinatorFile,
     write_coordinator_file,
 )
+
+# What Flower says of a key that it has registered before: it keeps those that were removed.
+_KNOWN = "Public key already in use"
 
 
 def make_coordinator(folder: Path, settings: CoordinatorFile) -> None:
@@ -122,12 +135,14 @@ def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) 
     Raises
     ------
     DeploymentError
-        If another site has the name or the key, or the coordinator has not been started yet.
+        If another site has the name or the key, the key was removed before, or the coordinator
+        has not been started yet.
     TrustError
-        If it is no key.
+        If it is no key, or its comment names another site.
     """
     public = read_public_key(key)
     text = public.decode().strip()
+    _check_comment(site, comment_of(key))
     if not (folder / BUNDLE).is_dir():
         raise DeploymentError(f"{folder}: has not been started yet: dermafed coordinator start")
     from common.wire.bundle import folder_hashes
@@ -148,9 +163,10 @@ def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) 
         _check_name(site)
         path = folder / f"{site}.pub"
         path.write_bytes(public)
-        found = flwr(folder, "supernode", "register", str(path), "--name", site)
-        member = Member(site=site, node_id=int(found["node-id"]), key=text)
-        write_registry(folder / REGISTRY_FILE, (*members, member))
+        # Between the two, Flower would know a key that nobody here has invited.
+        with held_back():
+            member = Member(site=site, node_id=_register(folder, site, path), key=text)
+            write_registry(folder / REGISTRY_FILE, (*members, member))
     return Invitation(
         federation=settings.federation,
         site=site,
@@ -163,8 +179,22 @@ def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) 
     )
 
 
+def _register(folder: Path, site: str, path: Path) -> int:
+    """Have Flower make a node of a key, and give its number."""
+    try:
+        return int(flwr(folder, "supernode", "register", str(path), "--name", site)["node-id"])
+    except DeploymentError as error:
+        if _KNOWN not in str(error):
+            raise
+        raise DeploymentError(
+            f"site {site}: this key ({fingerprint(path.read_bytes())}) was removed from the "
+            "federation, and a removed key is never taken again; the site makes a new one with "
+            "dermafed site new-key, and sends that"
+        ) from error
+
+
 def remove_site(folder: Path, site: str) -> None:
-    """Take a site's key out of the federation.
+    """Take a site's key out of the federation, for good: Flower takes none twice.
 
     Raises
     ------
@@ -180,6 +210,15 @@ def remove_site(folder: Path, site: str) -> None:
     write_registry(
         folder / REGISTRY_FILE, tuple(member for member in members if member.site != site)
     )
+
+
+def _check_comment(site: str, comment: str) -> None:
+    """Refuse the key of another site; what is no name of a site names none."""
+    if comment != site and re.fullmatch(NAME, comment):
+        raise TrustError(
+            f"site {site}: the key is that of site {comment}, as its comment says; give the "
+            f"site.pub of {site}, or invite {comment}"
+        )
 
 
 def _check_name(site: str) -> None:

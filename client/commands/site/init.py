@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from client.commands.site.folder import DEFAULT, SiteFolder
-from client.deployment.programs import KEY, PUBLIC_KEY, SECRET
+from client.deployment.keys import make_key
+from client.deployment.programs import PUBLIC_KEY, SECRET
 from client.deployment.settings import SITE_FILE, SiteFile, write_site_file
 from common.cohort import load_cohort
 from common.console import output, say
@@ -17,7 +18,7 @@ from common.errors import CohortError, SettingsError
 from common.learners import LEARNERS
 from common.limits import DEFAULT_MINIMUM
 from common.settings_file import check_settings_of
-from common.trust import new_site_key, write_private, write_public
+from common.trust import write_private
 
 
 def init(
@@ -58,14 +59,13 @@ def init(
             "bounds": {"learners": tuple(LEARNERS), "minimum_count": minimum_count},
         },
     )
-    private, public = new_site_key(site)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    write_private(folder / KEY, private)
-    write_public(folder / PUBLIC_KEY, public)
+    told = make_key(folder, site)
     write_private(folder / SECRET, secrets.token_bytes(32))
     write_site_file(folder, made)
     console = output()
     say(console, f"{folder / SITE_FILE}: what the site allows; read and change it")
     say(console, f"{folder / PUBLIC_KEY}: send this to the coordinator, who sends an invitation")
+    say(console, f"its fingerprint, to compare on the telephone: {told}")
     say(console, f"next: dermafed site join INVITATION --folder {folder}")

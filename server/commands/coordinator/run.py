@@ -14,12 +14,13 @@ from common.errors import DeploymentError, SettingsError
 from common.finetuning.check import check_finetuning, check_site_count
 from common.finetuning.head import head_settings
 from common.finetuning.strategies import STRATEGIES
+from common.interruption import held_back
 from common.learners import LEARNERS, read_settings
 from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
 from common.options import BackboneName, SplitSeed
 from common.settings import RunSettings
 from server.commands.coordinator.folder import DEFAULT, CoordinatorFolder
-from server.commands.coordinator.following import follow_shown
+from server.commands.coordinator.following import follow_shown, goes_on
 from server.deployment.follow import is_under_way
 from server.deployment.registry import REGISTRY_FILE, read_registry
 from server.deployment.runs import (
@@ -136,7 +137,8 @@ def run(
         write_settings(folder, name, settings)
         say(output(), shown(submit_command(folder, name)))
         return
-    record: Submitted = submit(folder, name, settings)
+    with goes_on(name, folder, console), held_back():
+        record: Submitted = submit(folder, name, settings)
     say(console, f"run {name}, Flower's {record.flower_runs[-1]}")
     follow_shown(folder, coordinator, record, console)
 
