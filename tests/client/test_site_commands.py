@@ -94,7 +94,8 @@ def test_a_second_init_is_refused_and_changes_nothing(made: SiteCommands, cohort
 def test_what_is_no_site_of_the_cohort_makes_nothing(site: SiteCommands, cohort: Path) -> None:
     told = site.refuse("init", "--site", "vidir", "--cohort", cohort)
     assert "site vidir: not in " in told
-    assert "('dias', 'molemax')" in told
+    table = cohort / "HAM10000_metadata.csv"
+    assert f"sites there: dias, molemax, by column dataset of {table}" in told
     assert "nowhere" in site.refuse("init", "--site", "dias", "--cohort", cohort / "nowhere")
     few = ("--minimum-count", 1)
     assert site("init", "--site", "dias", "--cohort", cohort, *few)[0] == 2

@@ -13,8 +13,9 @@ from client.deployment.keys import make_key
 from client.deployment.programs import PUBLIC_KEY, SECRET
 from client.deployment.settings import SITE_FILE, SiteFile, write_site_file
 from common.cohort import load_cohort
+from common.cohort_sites import rows_of_site
 from common.console import output, say
-from common.errors import CohortError, SettingsError
+from common.errors import SettingsError
 from common.learners import LEARNERS
 from common.limits import DEFAULT_MINIMUM
 from common.settings_file import check_settings_of
@@ -42,9 +43,8 @@ def init(
 
       dermafed site init --site our-clinic --cohort /data/dermoscopy
     """
-    table = load_cohort(cohort)
-    if table.sites_known and site not in table.sites:
-        raise CohortError(f"site {site}: not in {table.root}; sites: {table.sites}")
+    # Refuses a name that the cohort does not have.
+    rows_of_site(load_cohort(cohort), site)
     if (folder / SITE_FILE).exists():
         raise SettingsError(f"{folder / SITE_FILE}: exists already; edit it, or choose --folder")
     made = check_settings_of(
