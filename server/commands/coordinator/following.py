@@ -71,5 +71,7 @@ def describe(progress: RunProgress, length: Expected) -> str:
         return "test"
     place = length.place(progress.stage)
     after = f", {place}" if place else ""
+    if length.rounds is None and length.most is not None:
+        after += f", at most {length.most} in all"
     # The stage is that of the last round; what comes next, the sums tell.
     return f"rounds ({progress.stage}{after})" if length.stages else "rounds"
