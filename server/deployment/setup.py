@@ -108,9 +108,20 @@ def prepare_start(folder: Path, settings: CoordinatorFile) -> int:
 
 
 def renew_certificate(folder: Path, settings: CoordinatorFile) -> None:
-    """Make a new server certificate with the same authority; sites need not do anything."""
-    authority = Authority((folder / AUTHORITY).read_bytes(), read_private(folder / AUTHORITY_KEY))
+    """Make a new server certificate with the same authority; sites need not do anything.
+
+    Raises
+    ------
+    TrustError
+        If the authority's key is not there, open to others, or that of another authority.
+    """
+    path = folder / AUTHORITY_KEY
+    if not path.exists():
+        raise TrustError(f"{path}: a new certificate needs it; put it back for this command")
+    authority = Authority((folder / AUTHORITY).read_bytes(), read_private(path))
     certificate, key = server_certificate(authority, (settings.host,))
+    # Before the one that is in use is put aside.
+    check_certificate(certificate, authority.certificate, settings.host)
     stamp = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     for name in (CERTIFICATE, CERTIFICATE_KEY):
         (folder / name).rename(folder / f"{name}.{stamp}")
