@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.supercore.error.base import ApiErrorCode
+from flwr.supercore.error.catalog import API_ERROR_MAP
 from typer.testing import CliRunner
 
 from common.cli import app
@@ -79,6 +81,11 @@ def test_a_removed_key_is_refused_with_the_sites_way_back_and_a_new_one_is_taken
     _coordinator(folder, *invite)
     (member,) = read_registry(folder / "sites.json")
     assert (member.site, member.node_id) == ("dias", 2)
+
+
+def test_flower_says_of_a_known_key_what_it_is_recognised_by() -> None:
+    told = API_ERROR_MAP[ApiErrorCode.PUBLIC_KEY_ALREADY_IN_USE].public_message
+    assert setup._KNOWN in told
 
 
 def test_another_refusal_of_flowers_is_not_called_a_removed_key(
