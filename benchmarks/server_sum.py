@@ -77,6 +77,7 @@ class _Round:
         self.contribute, self.head = self._learner.contribute, self._learner.head
         self.warm_start = self._learner.warm_start
         self.stages, self.rounds = self._learner.stages, self._learner.rounds
+        self.most_rounds = self._learner.most_rounds
 
     def start(self) -> State:
         """Begin at the Gram round."""

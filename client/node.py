@@ -12,8 +12,9 @@ from flwr.app import Context, UserConfig
 from client.site import Site, open_site
 from common.backbones import get_backbone
 from common.cohort import Cohort, load_cohort
+from common.cohort_sites import rows_of_site
 from common.disclosure import EXACT, Disclosure
-from common.errors import CohortError, SettingsError
+from common.errors import SettingsError
 from common.feature_cache import FeatureCache, default_cache
 from common.imbalance.check import check_imbalance
 from common.learners import read_settings
@@ -158,7 +159,4 @@ def _real_site(settings: RunSettings, node: UserConfig) -> _Holding:
             f"the run's split-seed is {settings.split_seed}, this site allows {node['split-seed']}"
         )
     name, cohort = str(node["site"]), load_cohort(Path(str(node["cohort"])))
-    if cohort.sites_known and name not in cohort.sites:
-        raise CohortError(f"site {name}: not in {cohort.root}; sites: {cohort.sites}")
-    held = cohort.site == name if cohort.sites_known else np.ones(len(cohort), dtype=np.bool_)
-    return name, cohort, np.flatnonzero(held)
+    return name, cohort, rows_of_site(cohort, name)

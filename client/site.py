@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from client.learning_rows import disclosed, treated
+from client.learning_rows import disclosed, own_key, treated
 from client.training.pixels import Pixels
 from common.backbones import Backbone
 from common.cohort import Cohort
@@ -273,7 +273,7 @@ def make_site(
     split = split_groups(split_seed, group, turn)
     fold = fold_groups(split_seed, group, folds) if folds else None
     kept = disclosed(disclosure, y, split, fold)
-    key = _own_key(x) if resample_key is None else resample_key
+    key = own_key(x) if resample_key is None else resample_key
     site = Site(
         name=name,
         classes=cohort.classes,
@@ -295,8 +295,3 @@ def make_site(
     )
     learned = treated(site.part(Split.TRAIN), treatment, site.classes, disclosure, key)
     return replace(site, treated=learned)
-
-
-def _own_key(x: NDArray[np.float32]) -> bytes:
-    """Make a key of features: new draws for each message would add up to more than one's tell."""
-    return blake2b(x.tobytes(), digest_size=16).digest()

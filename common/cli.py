@@ -14,7 +14,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from common.errors import DermafedError
+from common.errors import DermafedError, InterruptionError
 
 COMMANDS = "dermafed.commands"
 INTERRUPTED = 130
@@ -89,6 +89,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         hint = " (see --help)" if isinstance(error, click.UsageError) else ""
         _fail(f"{error.format_message()}{hint}", error.exit_code)
+    except InterruptionError as error:
+        _fail(f"interrupted; {error}", INTERRUPTED)
     except DermafedError as error:
         _fail(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
@@ -98,10 +100,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         raise SystemExit(1) from None
     # Typer, too, turns Ctrl-C into this code, without a word.
     if outcome == INTERRUPTED:
-        _fail(
-            "interrupted; features made so far are kept, the same command goes on from there",
-            INTERRUPTED,
-        )
+        _fail("interrupted", INTERRUPTED)
     raise SystemExit(outcome if isinstance(outcome, int) else 0)
 
 

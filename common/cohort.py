@@ -13,7 +13,7 @@ import numpy as np
 
 from common.errors import CohortError
 from common.image_folders import find_images, find_masks, without_ending
-from common.manifest import Manifest, find_manifest
+from common.manifest import MANIFEST_FILE, Manifest, find_manifest
 from common.split import join_groups
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Cohort:
         ``"unknown"`` where missing; `label_source` is how the diagnosis was made.
     sites_known, lesions_known : bool
         Whether the table tells.
+    sites_told_by : str
+        The column, or the manifest's setting, that names the sites, and its file; for messages.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Cohort:
     label_source: NDArray[np.str_]
     sites_known: bool
     lesions_known: bool
+    sites_told_by: str = ""
 
     def __len__(self) -> int:
         """Count the images."""
@@ -146,6 +149,11 @@ def load_cohort(path: Path, *, need_images: bool = True) -> Cohort:
         localisation=np.array(reader.optional("localisation")),
         label_source=np.array(reader.optional("label_source")),
         sites_known=site is not None or manifest.site is not None,
+        sites_told_by=(
+            f"site in {path if path.is_file() else root / MANIFEST_FILE}"
+            if site is None
+            else f"column {reader.name('site')} of {table}"
+        ),
         lesions_known=reader.has("lesion"),
     )
 

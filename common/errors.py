@@ -5,6 +5,10 @@ class DermafedError(Exception):
     """Base of every error that a user of dermafed can act on."""
 
 
+class InterruptionError(DermafedError):
+    """Ctrl-C or SIGTERM has ended a command; the message says what is true now."""
+
+
 class CohortError(DermafedError):
     """The cohort's table, manifest or folders are not what they must be."""
 

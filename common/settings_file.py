@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from common.errors import SettingsError
 
 Checked = TypeVar("Checked", bound=BaseModel)
+_WIDTH = 86
 
 
 def read_settings_file(path: Path, kind: type[Checked], made_by: str) -> Checked:
@@ -64,3 +68,60 @@ def check_settings_of(what: object, kind: type[Checked], found: Mapping[str, Any
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
         )
         raise SettingsError(f"{what}: {problems}") from error
+
+
+def settings_text(about: str, settings: BaseModel) -> str:
+    """Write settings as TOML, each below what its class says of it and its default.
+
+    Parameters
+    ----------
+    about : str
+        The first line, a comment.
+    settings : BaseModel
+        What to write; its class's docstring has the NumPy section ``Attributes``.
+    """
+    return "\n".join([f"# {about}", "", *_lines(settings, "")]).rstrip() + "\n"
+
+
+def _lines(settings: BaseModel, table: str) -> list[str]:
+    values, tables = [], []
+    meanings = _meanings(type(settings))
+    plain = settings.model_dump(mode="json")
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            below = f"{table}.{name}" if table else name
+            tables += [*_comment(meanings.get(name, "")), f"[{below}]", *_lines(value, below)]
+            continue
+        default = "" if field.is_required() else f" Default: {_written(field.default)}."
+        values += _comment(f"{meanings.get(name, '')}{default}")
+        # TOML has no word for nothing.
+        values += [f"# {name} = ..." if value is None else f"{name} = {_written(plain[name])}", ""]
+    return [*values, *tables]
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return tomli_w.dumps({"value": value}).removeprefix("value = ").removesuffix("\n")
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH)]
+
+
+def _meanings(kind: type[BaseModel]) -> dict[str, str]:
+    """Read what a class's docstring says of each attribute."""
+    _, _, section = (inspect.getdoc(kind) or "").partition("Attributes\n----------\n")
+    found: dict[str, list[str]] = {}
+    names: list[str] = []
+    for line in section.split("\n\n")[0].splitlines():
+        if line.startswith(" "):
+            for name in names:
+                found[name].append(line.strip())
+        else:
+            names = line.partition(" : ")[0].split(", ")
+            found.update({name: [] for name in names})
+    return {name: " ".join(lines) for name, lines in found.items()}

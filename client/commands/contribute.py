@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from client.site import open_site
 from common.backbones import get_backbone
 from common.cohort import load_cohort
+from common.cohort_sites import rows_of_site
 from common.console import messages, progress_bar, say
 from common.disclosure import Disclosure
-from common.errors import CohortError, RunFolderError
+from common.errors import RunFolderError
 from common.feature_cache import FeatureCache, default_cache
 from common.imbalance import read_treatment
+from common.interruption import features_are_kept
 from common.learners.base import Contribution, Problem
 from common.learners.class_gram import ClassGrams
 from common.ledger import Entry, EntryDescription, save_entry
@@ -27,6 +28,7 @@ from common.split import Split
 from common.whole_file import check_output, whole_file
 
 
+@features_are_kept
 def contribute(
     cohort: Annotated[Path, typer.Argument(help="Cohort folder or manifest.")],
     site: Annotated[str, typer.Option(help="The site in it that contributes.")],
@@ -50,20 +52,18 @@ def contribute(
     """
     check_output(out, overwrite=overwrite)
     about, table = read_description(like), load_cohort(cohort)
-    if table.sites_known and site not in table.sites:
-        raise CohortError(f"site {site}: not in {table.root}; sites: {table.sites}")
+    rows = rows_of_site(table, site)
     if table.classes != about.classes:
         raise RunFolderError(f"{like}: classes {about.classes}, but {table.root}: {table.classes}")
     backbone = get_backbone(about.backbone)
     if backbone.fingerprint != about.backbone_fingerprint:
         raise RunFolderError(f"{like}: trained on another release of backbone {about.backbone}")
     console = messages()
-    held = table.site == site if table.sites_known else np.ones(len(table), dtype=np.bool_)
     with progress_bar(console, "features") as bar:
         opened = open_site(
             site,
             table,
-            np.flatnonzero(held),
+            rows,
             backbone,
             FeatureCache(cache or default_cache(), backbone),
             split_seed=about.split_seed,

@@ -13,11 +13,13 @@ from common.cohort import load_cohort
 from common.console import messages, progress_bar, say
 from common.feature_cache import FeatureCache, default_cache
 from common.features import extract
+from common.interruption import features_are_kept
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.split import split_groups
 from common.whole_file import check_output, whole_file
 
 
+@features_are_kept
 def features(
     cohort: Annotated[Path, typer.Argument(help="Cohort folder or manifest.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],

@@ -19,6 +19,7 @@ from common.evaluation import class_probabilities
 from common.feature_cache import FeatureCache, default_cache
 from common.features import extract
 from common.image_folders import list_images, without_ending
+from common.interruption import features_are_kept
 from common.model import load_model
 from common.options import CacheFolder, Overwrite, SkipUnreadable
 from common.whole_file import check_output, whole_file
@@ -27,6 +28,7 @@ from common.whole_file import check_output, whole_file
 NETWORK_FILE = "network.json"
 
 
+@features_are_kept
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     images: Annotated[list[Path], typer.Argument(help="Image files or folders of them.")],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from client.deployment.settings import SiteFile
+from client.deployment.settings import SITE_FILE, SiteFile
 from common.deployment.flower import flower_environment, program
-from common.deployment.ports import LOOPBACK
+from common.deployment.ports import LOOPBACK, meanings_of_taken
 from common.deployment.supervisor import Service
 from common.errors import DeploymentError
 
@@ -15,13 +15,12 @@ KEY, PUBLIC_KEY, SECRET, AUTHORITY = "site.key", "site.pub", "worker.secret", "a
 
 _MEANINGS = {
     "Exit Code: 305": (
-        "the coordinator refused it: its key is not registered there, or an earlier start of it "
-        "is still taken to be online, for a minute"
+        "the coordinator refused it: its key is not registered there, or was removed and needs "
+        "dermafed site new-key, or an earlier start of it is still taken to be online, for a minute"
     ),
     "CERTIFICATE_VERIFY_FAILED": (
         "the coordinator's certificate is not this federation's, or has expired"
     ),
-    "Errno 98": "its port is taken; choose another in site.toml",
 }
 
 
@@ -34,6 +33,7 @@ def site_services(folder: Path, site: SiteFile) -> tuple[Service, ...]:
         If the site has not joined.
     """
     environment = flower_environment(folder / "flower")
+    port, metrics_port = (f"{name} in {folder / SITE_FILE}" for name in ("port", "metrics_port"))
     worker = (sys.executable, "-m", "client.deployment", str(folder))
     threads = {"OMP_NUM_THREADS": str(site.threads)} if site.threads else {}
     return (
@@ -42,9 +42,15 @@ def site_services(folder: Path, site: SiteFile) -> tuple[Service, ...]:
             supernode_command(folder, site),
             environment,
             port=site.port,
-            meanings=_MEANINGS,
+            meanings={**_MEANINGS, **meanings_of_taken(site.port, port)},
+            port_setting=port,
         ),
-        Service("worker", worker, {**environment, **threads}),
+        Service(
+            "worker",
+            worker,
+            {**environment, **threads},
+            meanings=meanings_of_taken(site.metrics_port, metrics_port),
+        ),
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
-from common.settings_file import read_settings_file
+from common.settings_file import read_settings_file, settings_text
 from common.whole_file import whole_file
 
 SITE_FILE = "site.toml"
+_ABOUT = "dermafed site join and site leave write this file anew, and keep its values alone."
 # What `client.node` asks of a key.
 _KEY_LENGTH = 16
 
@@ -23,25 +23,29 @@ class _Part(BaseModel):
 class Bounds(_Part):
     """What a run may ask of the site.
 
+    What is said here of each stands above it in ``site.toml``.
+
     Attributes
     ----------
-    learners, backbones, strategies : tuple of str
-        Those that it answers; none unless the site says so. ``dermafed site init`` allows every
-        learner and no strategy of fine-tuning, since weights tell more than sums.
+    learners : tuple of str
+        Learners that are answered, by name; dermafed site init lists those whose answers add up.
+    backbones : tuple of str
+        Backbones that are answered, by name; at least one.
+    strategies : tuple of str
+        Strategies of fine-tuning that are answered, by name: weights tell more than sums.
     imbalance : tuple of str
-        Treatments of imbalance that it answers, each with the settings that it allows, as
-        ``smote neighbours=3``; none unless the site says so. Each is one more set of sums over the
-        same images. A run without a treatment is always answered.
+        Treatments of imbalance that are answered, each with its settings, as smote neighbours=3;
+        each is one more set of sums over the same images.
     split_seed : int
-        The only split: the sums of many splits tell single images apart.
+        The only split that is answered: the sums of many splits tell single images apart.
     minimum_count : int
-        Fewest images that a number which leaves may be over.
+        Fewest images that a number which leaves may be over, 2 or more; a run may ask for more.
     most_draws : int
-        Resamples behind an interval, at most.
+        Most resamples behind an interval that a run may ask for.
     most_messages : int
-        Messages of one run that are answered, at most.
+        Most messages of one run that are answered.
     most_runs : int
-        Runs that are answered, at most, until the site says otherwise; 0 for any number.
+        Most runs that are answered, of all in the audit trail; 0 for any number.
     """
 
     learners: tuple[str, ...] = ()
@@ -58,10 +62,12 @@ class Bounds(_Part):
 class Membership(_Part):
     """The federation that the site has joined.
 
+    What is said here of each stands above it in ``site.toml``.
+
     Attributes
     ----------
     address : str
-        ``host:port`` of the coordinator.
+        Host and port of the coordinator.
     authority : str
         Certificate of the federation's authority, PEM.
     bundle : str
@@ -86,26 +92,29 @@ class Membership(_Part):
 class SiteFile(_Part):
     """A site.
 
+    What is said here of each stands above it in ``site.toml``.
+
     Attributes
     ----------
     site : str
-        Its name in the federation.
+        The site's name in the federation, and in its cohort where that tells sites apart.
     cohort : Path
-        Folder of its images, absolute: commands and the site's programs run in different folders.
+        Folder of the images, or a manifest: an absolute path.
     cache : Path or None
-        Folder of its features, absolute; None for the user's own.
+        Folder of the features, an absolute path; where it is not set, the user's own cache.
     resample_key : str
-        What lesions are resampled by; sites that share lesions agree on one.
+        Secret by which lesions are resampled for intervals, of 16 characters or more: sites that
+        share lesions agree on one, which the coordinator must not know. Empty for the site's own.
     port : int
-        Where its own programs talk to each other, on loopback.
+        Port on loopback by which the site's two programs talk to each other.
     metrics_port : int
-        Where Prometheus reads its metrics, on loopback; 0 for nowhere.
+        Port on loopback where Prometheus reads metrics; 0 for none.
     threads : int
-        Threads that it fine-tunes with; 0 for one a core. Of sums, the bits do not depend on it.
+        Threads to fine-tune with; 0 for one a core. Of sums, the bits do not depend on it.
     bounds : Bounds
-        What it allows.
+        What the site allows: a run that asks for more is refused.
     membership : Membership or None
-        Once it has joined.
+        The coordinator that is trusted: of the invitation, by dermafed site join.
     """
 
     site: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
@@ -161,7 +170,7 @@ def read_site_file(folder: Path) -> SiteFile:
 def write_site_file(folder: Path, site: SiteFile) -> None:
     """Write ``site.toml``, for its owner alone: it may hold a key."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = tomli_w.dumps(site.model_dump(mode="json", exclude_none=True))
+    text = settings_text(_ABOUT, site)
     with whole_file(folder / SITE_FILE) as path:
         path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from common.deployment.service_log import log_path, open_log, read_end
 from common.deployment.supervisor import Service, read_status, write_plan
-from common.errors import DeploymentError
+from common.errors import DeploymentError, InterruptionError
 
 _PATIENCE, _POLL = 180.0, 0.2
 
@@ -47,6 +47,8 @@ def start_detached(
     ------
     DeploymentError
         If they run already or cannot be started.
+    InterruptionError
+        By Ctrl-C or SIGTERM before all are ready; nothing is left running.
     """
     command = _prepare(services, folder)
     log = log_path(folder, "supervisor")
@@ -59,7 +61,20 @@ def start_detached(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    end = time.monotonic() + _PATIENCE
+    try:
+        _wait(process, folder, begin)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise InterruptionError(f"{folder}: what had been started is stopped again") from None
+    # It is left to itself; Popen would warn of that.
+    process.returncode = 0
+    report(f"{folder}: runs, as process {process.pid}; logs are in {log.parent}")
+
+
+def _wait(process: subprocess.Popen[bytes], folder: Path, begin: int) -> None:
+    """Wait until all services are ready."""
+    log, end = log_path(folder, "supervisor"), time.monotonic() + _PATIENCE
     while not read_status(folder).ready:
         if process.poll() is not None:
             last = read_end(log, begin).splitlines()[-1:]
@@ -70,9 +85,6 @@ def start_detached(
             process.wait()
             raise DeploymentError(f"{folder}: not ready after {_PATIENCE:g} s; see {log}")
         time.sleep(_POLL)
-    # It is left to itself; Popen would warn of that.
-    process.returncode = 0
-    report(f"{folder}: runs, as process {process.pid}; logs are in {log.parent}")
 
 
 def _prepare(services: Sequence[Service], folder: Path) -> list[str]:

@@ -21,14 +21,13 @@ from common.deployment.family import (
     stop_processes,
 )
 from common.deployment.lock import alone
-from common.deployment.ports import listens
+from common.deployment.ports import listens, taken
 from common.deployment.service_log import log_path, open_log, read_end
 from common.errors import DeploymentError
 from common.whole_file import whole_file
 
 PLAN, STATE = "services.plan.json", "services.json"
-_POLL = 0.2
-_FIRST_PAUSE, _LONGEST_PAUSE, _CALM = 1.0, 60.0, 60.0
+_POLL, _FIRST_PAUSE, _LONGEST_PAUSE, _CALM = 0.2, 1.0, 60.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,11 @@ class Service:
     environment : dict of str to str
         What it has beside the supervisor's own environment.
     port : int
-        On loopback: once it takes connections, what comes later in the order is started; 0 for at
-        once.
+        On loopback: what comes later is started once it takes connections; 0 for at once.
     meanings : dict of str to str
         What it means for an operator that the log of a service that has ended holds a text.
+    port_setting : str
+        The setting that chose the port, and its file, for messages.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Service:
     environment: dict[str, str] = field(default_factory=dict)
     port: int = 0
     meanings: dict[str, str] = field(default_factory=dict)
+    port_setting: str = "port"
 
 
 @dataclass
@@ -148,8 +149,8 @@ class Supervisor:
     def _start_all(self, patience: float) -> bool:
         for service in self._services:
             if service.port and listens(service.port):
-                taken = f"{service.name}: port {service.port} is taken by another program"
-                raise DeploymentError(f"{taken}; stop that, or choose another port")
+                told = taken(service.port, service.port_setting)
+                raise DeploymentError(f"{service.name}: {told}")
             process, log_begin = self._open(service)
             self._running.append(_Running(service, process, log_begin, time.monotonic()))
             self._write(ready=False)
@@ -213,7 +214,7 @@ class Supervisor:
 
     def _why(self, one: _Running) -> str:
         text = read_end(log_path(self._folder, one.service.name), one.log_begin)
-        found = [meaning for sign, meaning in one.service.meanings.items() if sign in text]
+        found = dict.fromkeys(told for sign, told in one.service.meanings.items() if sign in text)
         return f" ({'; '.join(found)})" if found else ""
 
     def _write(self, *, ready: bool) -> None:

@@ -213,6 +213,10 @@ class Learner(Protocol):
     def rounds(self) -> int | None:
         """The rounds that a fit takes; None where its answers tell when it is done."""
 
+    @property
+    def most_rounds(self) -> int | None:
+        """The rounds that a fit takes at most; None where nothing bounds them beforehand."""
+
     def warm_start(self, arrays: Arrays) -> None:
         """Start from a fitted model's arrays; `SettingsError` if the learner cannot."""
 

@@ -70,8 +70,13 @@ class BoostingLearner:
     @property
     def rounds(self) -> int | None:
         """The rounds that a fit takes; None where the validation images tell when it is done."""
+        return None if self.settings.patience else self.most_rounds
+
+    @property
+    def most_rounds(self) -> int:
+        """The rounds that a fit takes at most."""
         messages = -(-self.settings.rounds // self.settings.at_once)
-        return None if self.settings.patience else 1 + messages
+        return 1 + messages * (2 if self.settings.patience else 1)
 
     def warm_start(self, arrays: Arrays) -> None:  # noqa: ARG002
         """Refuse: boosting starts from nothing."""

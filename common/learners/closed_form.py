@@ -89,6 +89,11 @@ class ClosedFormStep:
         self.lanes = max(folds, 1)
         self.stages: tuple[str, ...] = ("gram", "validate") if folds else ("gram",)
 
+    @property
+    def most_rounds(self) -> int:
+        """The rounds that it takes: one a stage."""
+        return len(self.stages)
+
     def start(self, fitted: Arrays) -> State:
         """Ask for the Gram matrix, by fold if there are folds."""
         return State("gram", {"class_weight": self.solver.weights(fitted["class_count"])})

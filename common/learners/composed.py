@@ -97,7 +97,14 @@ class HeadLearner:
         """The rounds that a fit takes; None where its sums tell when it is done."""
         if self._calibration is not None or not isinstance(self.step, FromClassGrams):
             return None
-        return 1 if self._class_grams is not None else len(self.stages)
+        return self.most_rounds
+
+    @property
+    def most_rounds(self) -> int:
+        """The rounds that a fit takes at most."""
+        calibration = 0 if self._calibration is None else self._calibration.most_rounds
+        step = 0 if self._class_grams is not None else self.step.most_rounds
+        return 1 + step + calibration
 
     def start(self) -> State:
         """Give the state before the first round."""

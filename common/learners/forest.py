@@ -91,7 +91,7 @@ class ForestLearner:
     """
 
     stages = (COUNT, GROW)
-    rounds = len(stages)
+    rounds = most_rounds = len(stages)
 
     def __init__(self, problem: Problem, settings: ForestSettings) -> None:
         self.problem, self.settings = problem, settings

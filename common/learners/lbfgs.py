@@ -70,6 +70,11 @@ class LbfgsStep:
         self.curvature, self.tolerance = curvature, tolerance
         self.initial: NDArray[np.float64] | None = None
 
+    @property
+    def most_rounds(self) -> int:
+        """The rounds that it takes at most: the Gram matrix's, then gradients."""
+        return 1 + MOST_ROUNDS
+
     def start(self, fitted: Arrays) -> State:
         """Ask for the weighted Gram matrix."""
         weight = self.penalty.class_weights(fitted["class_count"])

@@ -54,6 +54,11 @@ class NearestMeanStep:
     def __init__(self, classes: int, width: int, priors: str) -> None:
         self.classes, self.width, self.priors = classes, width, priors
 
+    @property
+    def most_rounds(self) -> int:
+        """The rounds that it takes."""
+        return len(self.stages)
+
     def start(self, fitted: Arrays) -> State:  # noqa: ARG002
         """Ask for the sums."""
         return State("class_sum", {})

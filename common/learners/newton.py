@@ -67,6 +67,11 @@ class NewtonStep:
         self.stages: tuple[str, ...] = ("path", "newton") if folds else ("newton",)
         self.initial: NDArray[np.float64] | None = None
 
+    @property
+    def most_rounds(self) -> int:
+        """The rounds that it takes at most."""
+        return MOST_ROUNDS
+
     def start(self, fitted: Arrays) -> State:
         """Start at zero, or at a given model's coefficients."""
         point = np.zeros(self.classes * self.size)

@@ -22,6 +22,10 @@ class Step(Protocol):
 
     stages: tuple[str, ...]
 
+    @property
+    def most_rounds(self) -> int:
+        """The rounds that it takes at most: it is done then, or has failed."""
+
     def start(self, fitted: Arrays) -> State:
         """Give the state before the step's first round."""
 

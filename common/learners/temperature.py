@@ -51,6 +51,11 @@ class TemperatureStep:
         self.classes, self.width = classes, width
         self.parameters = classes if vector else 1
 
+    @property
+    def most_rounds(self) -> int:
+        """The rounds that it takes at most."""
+        return _MOST_ROUNDS
+
     def start(self, fitted: Arrays) -> State:
         """Ask at every magnitude, keeping the head's coefficients beside the points."""
         points = np.repeat(_MAGNITUDES[:, None], self.parameters, axis=1)

@@ -2,11 +2,19 @@
 
 from common.trust.authority import Authority, check_certificate, new_authority, server_certificate
 from common.trust.files import write_private, write_public
-from common.trust.site_key import new_site_key, public_key_line, read_public_key
+from common.trust.site_key import (
+    comment_of,
+    fingerprint,
+    new_site_key,
+    public_key_line,
+    read_public_key,
+)
 
 __all__ = [
     "Authority",
     "check_certificate",
+    "comment_of",
+    "fingerprint",
     "new_authority",
     "new_site_key",
     "public_key_line",

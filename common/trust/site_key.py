@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -57,3 +60,20 @@ def read_public_key(line: bytes) -> bytes:
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp384r1":
         raise TrustError("the key is not on the curve P-384; make one with dermafed site init")
     return public_key_line(key)
+
+
+def fingerprint(line: bytes) -> str:
+    """Give a public key's fingerprint as ``ssh-keygen -lf`` prints it, for two people to compare.
+
+    Parameters
+    ----------
+    line : bytes
+        The key, as `public_key_line` writes it.
+    """
+    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+def comment_of(line: bytes) -> str:
+    """Give what stands behind a public key, for people; empty if nothing does."""
+    return b" ".join(line.split()[2:]).decode(errors="replace")

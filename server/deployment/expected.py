@@ -25,10 +25,20 @@ class Expected:
         Rounds of the learner, or of fine-tuning; None where the sums tell when it is done.
     stages : tuple of str
         The stages that a learner may go through, in their order; none of fine-tuning.
+    most : int or None
+        Rounds of the learner at most; None where nothing bounds them.
     """
 
     rounds: int | None
     stages: tuple[str, ...]
+    most: int | None = None
+
+    @property
+    def total(self) -> str:
+        """What stands behind the number of a round: of how many it is."""
+        if self.rounds is not None:
+            return f" of {self.rounds}"
+        return "" if self.most is None else f" of at most {self.most}"
 
     def place(self, stage: str) -> str:
         """Tell which of the stages one is, or nothing where there is one only."""
@@ -49,4 +59,4 @@ def expected(settings: RunSettings) -> Expected:
         return Expected(total_rounds(check_finetuning(settings)), ())
     problem = Problem(_CLASSES, get_backbone(settings.backbone).dimension)
     learner = make_learner(settings.learner, problem, settings.learner_settings)
-    return Expected(learner.rounds, learner.stages)
+    return Expected(learner.rounds, learner.stages, learner.most_rounds)

@@ -44,6 +44,8 @@ def flwr(folder: Path, *arguments: str) -> dict[str, Any]:
             text=True,
             check=False,
             timeout=_LIMIT,
+            # Ctrl-C in the terminal is for the command that asks.
+            start_new_session=True,
         )
     except subprocess.TimeoutExpired as error:
         raise DeploymentError(

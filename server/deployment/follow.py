@@ -121,9 +121,8 @@ def _line(event: dict[str, Any], progress: RunProgress, length: Expected) -> str
         return str(event["text"])
     if kind == "round" and "stage" in event:
         sites, up = len(event.get("sites", ())), event.get("bytes_up", 0) / 1e6
-        total = "" if length.rounds is None else f" of {length.rounds}"
         return (
-            f"round {event['round']}{total}: {event['stage']}, {sites} sites, "
+            f"round {event['round']}{length.total}: {event['stage']}, {sites} sites, "
             f"{up:.2f} MB from them so far"
         )
     if kind == "round" and "depth" in event and length.rounds is not None:

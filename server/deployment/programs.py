@@ -9,19 +9,17 @@ from pathlib import Path
 import tomli_w
 
 from common.deployment.flower import CONNECTION, flower_environment, program
-from common.deployment.ports import LOOPBACK
+from common.deployment.ports import LOOPBACK, meanings_of_taken
 from common.deployment.supervisor import Service
 from common.errors import DeploymentError
 from server.deployment.proxy import write_proxy_configuration
-from server.deployment.settings import CoordinatorFile
+from server.deployment.settings import COORDINATOR_FILE, CoordinatorFile
 
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority.key"
 CERTIFICATE, CERTIFICATE_KEY = "server.pem", "server.key"
 SECRET, DATABASE, BUNDLE, HOME = "superexec.secret", "superlink.db", "bundle", "flower"
 
 _ON_LOOPBACK = (LOOPBACK, "0.0.0.0")  # noqa: S104 -- where sites may come in
-_TAKEN = "its port is taken; choose another in coordinator.toml"
-_MEANINGS = {"Address already in use": _TAKEN, "Errno 98": _TAKEN}
 
 
 def coordinator_services(folder: Path, settings: CoordinatorFile) -> tuple[Service, ...]:
@@ -40,13 +38,16 @@ def coordinator_services(folder: Path, settings: CoordinatorFile) -> tuple[Servi
         If nginx is not there.
     """
     environment = flower_environment(folder / HOME)
+    file = folder / COORDINATOR_FILE
+    port, flower, page = (f"{name} in {file}" for name in ("port", "flower_port", "page_port"))
     services = [
         Service(
             "superlink",
             superlink_command(folder, settings),
             environment,
             port=settings.flower_port,
-            meanings=_MEANINGS,
+            meanings=meanings_of_taken(settings.flower_port, flower),
+            port_setting=flower,
         ),
         Service("superexec", superexec_command(folder, settings), environment),
         Service(
@@ -54,7 +55,8 @@ def coordinator_services(folder: Path, settings: CoordinatorFile) -> tuple[Servi
             (sys.executable, "-m", "server.deployment", str(folder)),
             environment,
             port=settings.page_port,
-            meanings=_MEANINGS,
+            meanings=meanings_of_taken(settings.page_port, page),
+            port_setting=page,
         ),
     ]
     if settings.nginx:
@@ -73,7 +75,8 @@ def coordinator_services(folder: Path, settings: CoordinatorFile) -> tuple[Servi
                 environment,
                 # The supervisor looks on loopback; nothing waits for what is started last.
                 port=settings.port if settings.listen in _ON_LOOPBACK else 0,
-                meanings=_MEANINGS,
+                meanings=meanings_of_taken(settings.port, port),
+                port_setting=port,
             )
         )
     return tuple(services)

@@ -12,6 +12,8 @@ from common.settings import RunSettings
 from common.whole_file import whole_file
 
 REGISTRY_FILE = "sites.json"
+# What a site may be called.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 
 class Member(BaseModel):
@@ -29,7 +31,7 @@ class Member(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    site: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    site: str = Field(pattern=NAME)
     node_id: int
     key: str
 

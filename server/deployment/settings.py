@@ -5,17 +5,19 @@ from __future__ import annotations
 from ipaddress import ip_address
 from pathlib import Path
 
-import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from common.settings_file import read_settings_file
+from common.settings_file import read_settings_file, settings_text
 from common.whole_file import whole_file
 
 COORDINATOR_FILE = "coordinator.toml"
+_ABOUT = "What is changed here counts from the next dermafed coordinator start."
 
 
 class CoordinatorFile(BaseModel):
     """A coordinator.
+
+    What is said here of each stands above it in ``coordinator.toml``.
 
     Attributes
     ----------
@@ -24,15 +26,15 @@ class CoordinatorFile(BaseModel):
     host : str
         Name or address that sites reach it by; its certificate is for this one.
     listen : str
-        Address that the site-facing port is opened on.
+        Address of this machine that the sites' port is opened on; 0.0.0.0 for all of them.
     port : int
-        The site-facing port: the only one that is not on loopback.
+        Port that sites come in by: the only one that is not on loopback.
     flower_port : int
-        Of Flower's SuperLink, on loopback.
+        Port on loopback of Flower's SuperLink.
     page_port : int
-        Of the page and the metrics, on loopback.
+        Port on loopback of the page and the metrics.
     nginx : str
-        The reverse proxy's program; empty where another one is set up by hand.
+        Program of the reverse proxy; empty where another one is set up by hand.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,4 +75,4 @@ def read_coordinator_file(folder: Path) -> CoordinatorFile:
 def write_coordinator_file(folder: Path, settings: CoordinatorFile) -> None:
     """Write ``coordinator.toml``."""
     with whole_file(folder / COORDINATOR_FILE) as path:
-        path.write_text(tomli_w.dumps(settings.model_dump()), encoding="utf-8")
+        path.write_text(settings_text(_ABOUT, settings), encoding="utf-8")

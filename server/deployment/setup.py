@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from common.deployment.invitation import Invitation
-from common.errors import DeploymentError
+from common.errors import DeploymentError, TrustError
+from common.interruption import held_back
 from common.trust import (
     Authority,
     check_certificate,
+    comment_of,
+    fingerprint,
     new_authority,
     read_public_key,
     server_certificate,
@@ -31,12 +35,21 @@ from server.deployment.programs import (
     SECRET,
     write_connection,
 )
-from server.deployment.registry import REGISTRY_FILE, Member, read_registry, write_registry
+from server.deployment.registry import (
+    NAME,
+    REGISTRY_FILE,
+    Member,
+    read_registry,
+    write_registry,
+)
 from server.deployment.settings import (
     COORDINATOR_FILE,
     CoordinatorFile,
     write_coordinator_file,
 )
+
+# What Flower says of a key that it has registered before: it keeps those that were removed.
+_KNOWN = "Public key already in use"
 
 
 def make_coordinator(folder: Path, settings: CoordinatorFile) -> None:
@@ -95,9 +108,20 @@ def prepare_start(folder: Path, settings: CoordinatorFile) -> int:
 
 
 def renew_certificate(folder: Path, settings: CoordinatorFile) -> None:
-    """Make a new server certificate with the same authority; sites need not do anything."""
-    authority = Authority((folder / AUTHORITY).read_bytes(), read_private(folder / AUTHORITY_KEY))
+    """Make a new server certificate with the same authority; sites need not do anything.
+
+    Raises
+    ------
+    TrustError
+        If the authority's key is not there, open to others, or that of another authority.
+    """
+    path = folder / AUTHORITY_KEY
+    if not path.exists():
+        raise TrustError(f"{path}: a new certificate needs it; put it back for this command")
+    authority = Authority((folder / AUTHORITY).read_bytes(), read_private(path))
     certificate, key = server_certificate(authority, (settings.host,))
+    # Before the one that is in use is put aside.
+    check_certificate(certificate, authority.certificate, settings.host)
     stamp = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     for name in (CERTIFICATE, CERTIFICATE_KEY):
         (folder / name).rename(folder / f"{name}.{stamp}")
@@ -122,12 +146,14 @@ def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) 
     Raises
     ------
     DeploymentError
-        If another site has the name or the key, or the coordinator has not been started yet.
+        If another site has the name or the key, the key was removed before, or the coordinator
+        has not been started yet.
     TrustError
-        If it is no key.
+        If it is no key, or its comment names another site.
     """
     public = read_public_key(key)
     text = public.decode().strip()
+    _check_comment(site, comment_of(key))
     if not (folder / BUNDLE).is_dir():
         raise DeploymentError(f"{folder}: has not been started yet: dermafed coordinator start")
     from common.wire.bundle import folder_hashes
@@ -148,9 +174,10 @@ def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) 
         _check_name(site)
         path = folder / f"{site}.pub"
         path.write_bytes(public)
-        found = flwr(folder, "supernode", "register", str(path), "--name", site)
-        member = Member(site=site, node_id=int(found["node-id"]), key=text)
-        write_registry(folder / REGISTRY_FILE, (*members, member))
+        # Between the two, Flower would know a key that nobody here has invited.
+        with held_back():
+            member = Member(site=site, node_id=_register(folder, site, path), key=text)
+            write_registry(folder / REGISTRY_FILE, (*members, member))
     return Invitation(
         federation=settings.federation,
         site=site,
@@ -163,8 +190,22 @@ def invite_site(folder: Path, settings: CoordinatorFile, site: str, key: bytes) 
     )
 
 
+def _register(folder: Path, site: str, path: Path) -> int:
+    """Have Flower make a node of a key, and give its number."""
+    try:
+        return int(flwr(folder, "supernode", "register", str(path), "--name", site)["node-id"])
+    except DeploymentError as error:
+        if _KNOWN not in str(error):
+            raise
+        raise DeploymentError(
+            f"site {site}: this key ({fingerprint(path.read_bytes())}) was removed from the "
+            "federation, and a removed key is never taken again; the site makes a new one with "
+            "dermafed site new-key, and sends that"
+        ) from error
+
+
 def remove_site(folder: Path, site: str) -> None:
-    """Take a site's key out of the federation.
+    """Take a site's key out of the federation, for good: Flower takes none twice.
 
     Raises
     ------
@@ -180,6 +221,15 @@ def remove_site(folder: Path, site: str) -> None:
     write_registry(
         folder / REGISTRY_FILE, tuple(member for member in members if member.site != site)
     )
+
+
+def _check_comment(site: str, comment: str) -> None:
+    """Refuse the key of another site; what is no name of a site names none."""
+    if comment != site and re.fullmatch(NAME, comment):
+        raise TrustError(
+            f"site {site}: the key is that of site {comment}, as its comment says; give the "
+            f"site.pub of {site}, or invite {comment}"
+        )
 
 
 def _check_name(site: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from common.console import output
 from common.finetuning.head import head_settings
 from common.finetuning.strategies import STRATEGIES
+from common.interruption import features_are_kept
 from common.learners import LINEAR
 from common.limits import DEFAULT_MINIMUM
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
@@ -20,6 +21,7 @@ from simulations.commands.lab_run import dated_folder, run_shown, simulation_ext
 from simulations.finetuning_table import show_finetuning
 
 
+@features_are_kept
 def finetune(
     cohort: Annotated[
         Path | None,

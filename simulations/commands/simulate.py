@@ -9,6 +9,7 @@ import typer
 
 from common.console import output
 from common.imbalance.option import ImbalanceTreatment
+from common.interruption import features_are_kept
 from common.learners import LEARNERS
 from common.limits import DEFAULT_MINIMUM
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
@@ -19,6 +20,7 @@ from simulations.commands.lab_run import dated_folder, run_shown, simulation_ext
 from simulations.table import show_result
 
 
+@features_are_kept
 def simulate(
     cohort: Annotated[
         Path | None,

@@ -13,6 +13,7 @@ from common.errors import StudyError
 from common.feature_cache import default_cache
 from common.finetuning.strategies import STRATEGIES
 from common.imbalance.option import ImbalanceTreatment
+from common.interruption import features_are_kept
 from common.learners import LEARNERS
 from common.options import BackboneName, CacheFolder, SkipUnreadable
 from common.sources.embedded import embedded_cohort
@@ -20,6 +21,7 @@ from simulations.studies import STUDIES
 from simulations.studies.options import StudyOptions
 
 
+@features_are_kept
 def study(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(STUDIES)}.")],
     cohort: Annotated[

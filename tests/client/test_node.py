@@ -141,7 +141,9 @@ def test_a_name_that_the_cohort_does_not_have_is_refused_with_those_it_has(
     write_cached_cohort: WriteCachedCohort,
 ) -> None:
     root = write_cached_cohort({"dias": 9, "rosendahl": 3})
-    with pytest.raises(CohortError, match=r"site dais: not in .*'dias', 'rosendahl'"):
+    with pytest.raises(
+        CohortError, match=r"site dais: not in .*; sites there: dias, rosendahl, by"
+    ):
         _open({}, _real(root, "dais"))
 
 

@@ -17,6 +17,7 @@ from client.deployment.audit import AUDIT_FILE
 from client.deployment.settings import SITE_FILE, read_site_file
 from common.deployment.family import mark
 from common.deployment.supervisor import STATE
+from common.trust import fingerprint
 from tests.client.site_commands import SiteCommands
 
 PRIVATE = ("site.key", "worker.secret", "site.toml")
@@ -60,6 +61,7 @@ def test_init_makes_a_key_a_secret_and_settings_that_only_their_owner_may_read(
     assert key.public_key() == public
     assert len((folder / "worker.secret").read_bytes()) == 32
     assert f"{folder / 'site.pub'}: send this to the coordinator" in shown
+    assert fingerprint((folder / "site.pub").read_bytes()) in shown
     assert "PRIVATE" not in shown
     bounds = read_site_file(folder).bounds
     assert (bounds.learners, bounds.strategies) == (SUMS, ())
@@ -93,7 +95,8 @@ def test_a_second_init_is_refused_and_changes_nothing(made: SiteCommands, cohort
 def test_what_is_no_site_of_the_cohort_makes_nothing(site: SiteCommands, cohort: Path) -> None:
     told = site.refuse("init", "--site", "vidir", "--cohort", cohort)
     assert "site vidir: not in " in told
-    assert "('dias', 'molemax')" in told
+    table = cohort / "HAM10000_metadata.csv"
+    assert f"sites there: dias, molemax, by column dataset of {table}" in told
     assert "nowhere" in site.refuse("init", "--site", "dias", "--cohort", cohort / "nowhere")
     few = ("--minimum-count", 1)
     assert site("init", "--site", "dias", "--cohort", cohort, *few)[0] == 2
@@ -177,6 +180,7 @@ def test_leave_stops_what_runs_forgets_the_coordinator_and_keeps_key_and_trail(
     code, _, errors = made("leave")
     assert (code, errors.splitlines()[0]) == (0, "stopped: nothing was running")
     assert "tell the coordinator" in errors
+    assert f"dermafed site new-key --folder {folder}" in errors
     assert read_site_file(folder).membership is None
     assert not (folder / "authority.pem").exists()
     assert {name: (folder / name).read_bytes() for name in kept} == kept

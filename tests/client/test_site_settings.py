@@ -295,3 +295,20 @@ def test_a_site_trains_with_the_threads_that_it_names_and_with_all_if_it_names_n
         supernode, worker = site_services(tmp_path, site.model_copy(update={"threads": threads}))
         assert worker.environment.get("OMP_NUM_THREADS") == told
         assert "OMP_NUM_THREADS" not in supernode.environment
+
+
+def test_a_port_of_a_site_that_is_taken_is_named_with_its_setting_and_file(tmp_path: Path) -> None:
+    site = SiteFile(
+        site="dias",
+        cohort=Path("/data"),
+        port=9194,
+        metrics_port=9195,
+        membership=Membership(**MEMBER),
+    )
+    supernode, worker = site_services(tmp_path, site)
+    file = tmp_path / SITE_FILE
+    assert supernode.port_setting == f"port in {file}"
+    for service, port, setting in ((supernode, 9194, "port"), (worker, 9195, "metrics_port")):
+        told = service.meanings["Errno 98"]
+        assert told.startswith(f"port {port} is taken by another program")
+        assert told.endswith(f"choose another {setting} in {file}")

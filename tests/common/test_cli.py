@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from common import cli
-from common.errors import CohortError, DermafedError
+from common.errors import CohortError, DermafedError, InterruptionError
 
 SCRIPT = Path(sys.executable).with_name("dermafed")
 
@@ -81,12 +81,22 @@ def test_a_message_neither_breaks_the_line_nor_steers_the_terminal(
     assert found == (1, f"dermafed: {shown}\n")
 
 
-def test_an_interruption_says_that_the_work_is_kept(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("interruption", "told"),
+    [
+        # Of features, too, only a command that makes some may say anything.
+        (KeyboardInterrupt(), "interrupted"),
+        (InterruptionError("the run goes on"), "interrupted; the run goes on"),
+    ],
+)
+def test_an_interruption_says_no_more_than_the_command_does(
+    interruption: BaseException,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code, told = _fails_with(KeyboardInterrupt(), monkeypatch, capsys)
-    assert code == 130
-    assert told.startswith("dermafed: interrupted; ")
+    found = _fails_with(interruption, monkeypatch, capsys)
+    assert found == (130, f"dermafed: {told}\n")
 
 
 def test_an_error_of_our_own_making_keeps_its_traceback(

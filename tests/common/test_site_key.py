@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from common.errors import TrustError
 from common.trust import (
+    comment_of,
+    fingerprint,
     new_authority,
     new_site_key,
     public_key_line,
@@ -93,10 +95,21 @@ def test_openssh_reads_a_site_key(tmp_path: Path) -> None:
     assert told.split()[:2] == public.split()[:2]
 
 
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
+@pytest.mark.parametrize("comment", ["", "our-clinic"])
+def test_a_fingerprint_is_that_which_openssh_prints(tmp_path: Path, comment: str) -> None:
+    _, public = new_site_key(comment)
+    write_public(tmp_path / "key.pub", public)
+    run = ["ssh-keygen", "-lf", str(tmp_path / "key.pub")]
+    told = subprocess.run(run, capture_output=True, check=True, text=True).stdout
+    assert told.split()[:2] == ["384", fingerprint(public)]
+
+
 @pytest.mark.parametrize("comment", ["", "our-clinic", "PRIVATE", "a b c"])
 def test_a_public_key_is_taken_without_its_comment(comment: str) -> None:
     public = ec.generate_private_key(ec.SECP384R1()).public_key()
     line = public_key_line(public, comment)
+    assert comment_of(line) == comment
     assert read_public_key(line) == public_key_line(public)
     assert serialization.load_ssh_public_key(read_public_key(line)) == public
 

@@ -15,8 +15,15 @@ from common.deployment import start
 from common.deployment.family import Mark, mark
 from common.deployment.ports import listens
 from common.deployment.start import start_detached
-from common.deployment.supervisor import STATE, read_plan, read_status, stop_all, write_plan
-from common.errors import DeploymentError
+from common.deployment.supervisor import (
+    STATE,
+    Status,
+    read_plan,
+    read_status,
+    stop_all,
+    write_plan,
+)
+from common.errors import DeploymentError, InterruptionError
 from tests.common.supervised import PIDS, House, free_port, lives, service
 
 
@@ -94,6 +101,22 @@ def test_a_detached_start_that_takes_too_long_leaves_nothing(
     monkeypatch.setattr(start, "_PATIENCE", 1.0)
     never = service("never", f'note("{PIDS}")\nstay()', port=free_port())
     with pytest.raises(DeploymentError, match="not ready after 1 s"):
+        start_detached([never], house.folder, lambda _: None)
+    assert not any(map(lives, map(int, house.lines(PIDS))))
+    assert read_status(house.folder).supervisor is None
+
+
+def test_an_interrupted_start_leaves_nothing_running_and_says_so(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(folder: Path) -> Status:
+        if house.lines(PIDS):
+            raise KeyboardInterrupt
+        return read_status(folder)
+
+    never = service("never", f'note("{PIDS}")\nstay()', port=free_port())
+    monkeypatch.setattr(start, "read_status", look)
+    with pytest.raises(InterruptionError, match=f"^{house.folder}: what had been started is stop"):
         start_detached([never], house.folder, lambda _: None)
     assert not any(map(lives, map(int, house.lines(PIDS))))
     assert read_status(house.folder).supervisor is None

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -230,6 +231,8 @@ def test_a_service_that_ends_at_once_is_an_error_with_its_meaning(house: House) 
     sys.exit(3)
     """
     meanings = {"it broke": "a part is missing", "it burnt": "there is a fire"}
+    # Two signs of one thing.
+    meanings["broke"] = "a part is missing"
     broken = service("broken", code, port=free_port(), meanings=meanings)
     supervisor = house.start(service("first", f'note("{PIDS}")'), broken, service("never"))
     assert supervisor.wait(20) == 1
@@ -245,9 +248,11 @@ def test_a_service_that_ends_at_once_is_an_error_with_its_meaning(house: House) 
 def test_a_port_that_another_program_has_is_an_error(house: House) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        supervisor = house.start(service("first"), service("second", port=port))
+        second = replace(service("second", port=port), port_setting="flower_port in some.toml")
+        supervisor = house.start(service("first"), second)
         assert supervisor.wait(20) == 1
-    assert f"second: port {port} is taken by another program" in house.told()[-1]
+    told = f"dermafed: second: port {port} is taken by another program; stop that, or choose "
+    assert house.told()[-1] == f"{told}another flower_port in some.toml"
     assert not (house.folder / STATE).exists()
 
 
@@ -258,7 +263,7 @@ def test_a_program_that_is_not_there_is_an_error(house: House) -> None:
 
 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:
-    plan = (Service("a", ("b", "c d"), {"E": "f"}, 7, {"g": "h"}), Service("i", ("j",)))
+    plan = (Service("a", ("b", "c d"), {"E": "f"}, 7, {"g": "h"}, "x"), Service("i", ("j",)))
     write_plan(tmp_path, plan)
     assert read_plan(tmp_path) == plan
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from common.cli import app
 from common.errors import DeploymentError, SettingsError
 from common.finetuning.head import head_settings
 from server.deployment import runs
+from server.deployment.overview import Overview
 from server.deployment.registry import Member, write_registry
 from server.deployment.settings import CoordinatorFile, write_coordinator_file
 
@@ -96,6 +99,50 @@ def test_a_run_that_is_under_way_is_followed_and_not_started_twice(
     under_way = False
     _coordinator("run", "--resume", "first", "--folder", str(invited))
     assert followed == [("101",), ("101",), ("101", "102")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_a_run_is_submitted_loses_no_run(
+    invited: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def flwr(*_: object) -> dict[str, str]:
+        signal.raise_signal(number)
+        return {"run-id": "101"}
+
+    def terminate(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "flwr", flwr)
+    monkeypatch.setattr(run_command, "follow_shown", lambda *_: pytest.fail("is followed"))
+    # As the command line has it.
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        done = CliRunner().invoke(
+            app, ["coordinator", "run", "--name", "first", "--folder", str(invited)]
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done.exit_code == 130
+    assert done.stderr.splitlines() == [
+        "run first goes on at the coordinator",
+        f"follow it again: dermafed coordinator run --resume first --folder {invited}",
+        f"stop it: dermafed coordinator stop --run first --folder {invited}",
+    ]
+    assert runs.read_run(invited, "first").flower_runs == ("101",)
+
+
+def test_an_interrupted_watch_ends_without_a_word(
+    invited: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status_command = importlib.import_module("server.commands.coordinator.status")
+
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status_command, "look", lambda *_: Overview("three hospitals", (), ()))
+    monkeypatch.setattr(status_command, "time", SimpleNamespace(sleep=interrupted))
+    done = CliRunner().invoke(app, ["coordinator", "status", "--watch", "--folder", str(invited)])
+    assert (done.exit_code, done.stderr) == (0, "")
 
 
 def test_stopping_a_run_stops_no_program(invited: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,7 +196,7 @@ def test_a_start_is_refused_where_sites_would_refuse_the_certificate(folder: Pat
 
 
 def test_an_invitation_tells_where_whom_and_what_to_trust(started: Path, flower: _Flower) -> None:
-    _, public = new_site_key("ward-3")
+    _, public = new_site_key("ward 3")
     found = invite_site(started, SETTINGS, "our-clinic", public)
     line = " ".join(public.decode().split()[:2])
     assert found == Invitation(
@@ -226,10 +226,10 @@ def test_nobody_is_invited_before_there_is_a_bundle_to_pin(folder: Path, flower:
 
 
 def test_the_same_key_twice_is_registered_once(started: Path, flower: _Flower) -> None:
-    _, public = new_site_key("first")
+    _, public = new_site_key("dias")
     first = invite_site(started, SETTINGS, "dias", public)
     before = _contents(started)
-    again = public.replace(b" first", b" second")
+    again = public.replace(b" dias", b" second key")
     assert again != public
     assert invite_site(started, SETTINGS, "dias", again) == first
     assert len(flower.asked) == 1

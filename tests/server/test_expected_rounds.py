@@ -46,25 +46,48 @@ def test_a_closed_form_takes_the_rounds_that_it_says(
     joined = strategy.join(0, site.backbone.fingerprint, 1)
     problem = Problem(site.classes, site.backbone.dimension)
     strategy.fit(make_learner(learner, problem, settings), joined)
-    assert length.rounds == strategy.traffic.rounds
+    assert length.rounds == length.most == strategy.traffic.rounds
     assert set(strategy.traffic.stages) <= set(length.stages)
 
 
 @pytest.mark.parametrize(
-    ("learner", "settings", "stages"),
+    ("learner", "settings", "stages", "most"),
     [
-        ("ridge", "", ("moments", "gram", "temperature")),
-        ("logistic", "calibrate=none", ("moments", "newton")),
-        ("svm", f"calibrate=none {FOLDS}", ("moments", "path", "newton")),
-        ("logistic", "calibrate=none l1_ratio=0.5", None),
+        # One for the moments, 40 for the temperature, 300 of Newton's, 1000 gradients.
+        ("ridge", "", ("moments", "gram", "temperature"), 42),
+        ("ridge", "ledger=true", ("class_gram", "gram", "temperature"), 41),
+        ("logistic", "calibrate=none", ("moments", "newton"), 301),
+        (
+            "logistic",
+            "solver=lbfgs calibrate=temperature",
+            ("moments", "curvature", "gradient", "temperature"),
+            1042,
+        ),
+        ("svm", f"calibrate=none {FOLDS}", ("moments", "path", "newton"), 301),
+        ("logistic", "calibrate=none l1_ratio=0.5", None, 301),
     ],
 )
-def test_of_rounds_until_the_sums_are_done_only_the_stages_are_known(
-    learner: str, settings: str, stages: tuple[str, ...] | None
+def test_of_rounds_until_the_sums_are_done_only_stages_and_a_bound_are_known(
+    learner: str, settings: str, stages: tuple[str, ...] | None, most: int
 ) -> None:
     length = expected(RunSettings(backbone="tiny", learner=learner, learner_settings=settings))
     assert length.rounds is None
     assert stages is None or length.stages == stages
+    assert length.most == most
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [
+        (Expected(5, (), 5), " of 5"),
+        (Expected(None, (), 301), " of at most 301"),
+        (Expected(None, ()), ""),
+    ],
+)
+def test_the_number_of_a_round_is_followed_by_what_is_known_of_their_total(
+    length: Expected, text: str
+) -> None:
+    assert length.total == text
 
 
 def _progress(rounds: int, stage: str) -> RunProgress:
@@ -82,7 +105,12 @@ def _progress(rounds: int, stage: str) -> RunProgress:
             Expected(None, ("moments", "newton")),
             "rounds (newton, stage 2 of 2)",
         ),
-        (_progress(2, "gram"), Expected(2, ("moments", "gram")), "test"),
+        (
+            _progress(4, "newton"),
+            Expected(None, ("moments", "newton"), 301),
+            "rounds (newton, stage 2 of 2, at most 301 in all)",
+        ),
+        (_progress(2, "gram"), Expected(2, ("moments", "gram"), 2), "test"),
         (_progress(0, ""), Expected(20, ()), "exact head"),
         (_progress(3, "9"), Expected(20, ()), "rounds"),
     ],

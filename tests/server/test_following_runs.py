@@ -99,7 +99,7 @@ def test_following_tells_each_event_once_and_ends_with_the_run(
     assert _follow(tmp_path, run) == [
         "start: sites ['dias', 'modern']",
         "modern: was lost, and asked again",
-        "round 1: moments, 2 sites, 1.50 MB from them so far",
+        "round 1 of at most 42: moments, 2 sites, 1.50 MB from them so far",
         "round: round 2, depth 1, loss 0.5, bytes_up 10",
         f"finished: {run.run_settings.out}",
     ]

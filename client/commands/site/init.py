@@ -9,16 +9,18 @@ from typing import Annotated
 import typer
 
 from client.commands.site.folder import DEFAULT, SiteFolder
-from client.deployment.programs import KEY, PUBLIC_KEY, SECRET
+from client.deployment.keys import make_key
+from client.deployment.programs import PUBLIC_KEY, SECRET
 from client.deployment.settings import SITE_FILE, SiteFile, write_site_file
 from common.cohort import load_cohort
+from common.cohort_sites import rows_of_site
 from common.console import output, say
-from common.errors import CohortError, SettingsError
+from common.errors import SettingsError
 from common.imbalance import KINDS, UNTREATED
 from common.learners import LEARNERS, is_collective
 from common.limits import DEFAULT_MINIMUM
 from common.settings_file import check_settings_of
-from common.trust import new_site_key, write_private, write_public
+from common.trust import write_private
 
 
 def init(
@@ -42,9 +44,8 @@ def init(
 
       dermafed site init --site our-clinic --cohort /data/dermoscopy
     """
-    table = load_cohort(cohort)
-    if table.sites_known and site not in table.sites:
-        raise CohortError(f"site {site}: not in {table.root}; sites: {table.sites}")
+    # Refuses a name that the cohort does not have.
+    rows_of_site(load_cohort(cohort), site)
     if (folder / SITE_FILE).exists():
         raise SettingsError(f"{folder / SITE_FILE}: exists already; edit it, or choose --folder")
     # Trees show what one site has made of its images: a site allows them by name, or not at all.
@@ -65,14 +66,13 @@ def init(
             },
         },
     )
-    private, public = new_site_key(site)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    write_private(folder / KEY, private)
-    write_public(folder / PUBLIC_KEY, public)
+    told = make_key(folder, site)
     write_private(folder / SECRET, secrets.token_bytes(32))
     write_site_file(folder, made)
     console = output()
     say(console, f"{folder / SITE_FILE}: what the site allows; read and change it")
     say(console, f"{folder / PUBLIC_KEY}: send this to the coordinator, who sends an invitation")
+    say(console, f"its fingerprint, to compare on the telephone: {told}")
     say(console, f"next: dermafed site join INVITATION --folder {folder}")

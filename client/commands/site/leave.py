@@ -35,3 +35,8 @@ def leave(
     if not stop_only:
         forget(folder, site)
         say(console, "left; tell the coordinator, who removes the key")
+        say(
+            console,
+            "a removed key is never taken again: before you come back, make a new one with "
+            f"dermafed site new-key --folder {folder}",
+        )

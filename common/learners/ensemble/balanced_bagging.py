@@ -169,7 +169,8 @@ class BalancedBaggingLearner:
         self.bags = _Bags(problem, settings.members_made(), settings.bag_seed)
         self._counts = ClassCounts(problem)
         self.stages: tuple[str, ...] = (_COUNT, *self.bags.stages)
-        self.rounds = None if self.bags.rounds is None else self.bags.rounds + 1
+        together = self.bags.rounds
+        self.rounds = self.most_rounds = None if together is None else together + 1
 
     def warm_start(self, arrays: Arrays) -> None:  # noqa: ARG002
         """Refuse: an ensemble starts anew."""

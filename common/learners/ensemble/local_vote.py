@@ -159,7 +159,7 @@ class LocalVoteLearner:
         # How many models there will be, nobody knows before: listed is what is asked of each.
         later = () if self.temperature is None else (stage_of(1),)
         self.stages: tuple[str, ...] = (_LOCAL, *later)
-        self.rounds = None if later else 1
+        self.rounds = self.most_rounds = None if later else 1
 
     def warm_start(self, arrays: Arrays) -> None:  # noqa: ARG002
         """Refuse: an ensemble starts anew."""

@@ -145,7 +145,8 @@ class SoftVoteLearner:
         members = settings.members_made()
         learners = [member.learner(problem) for member in members]
         self.together = Together(problem, learners, [member.name for member in members])
-        self.stages, self.rounds = self.together.stages, self.together.rounds
+        self.stages = self.together.stages
+        self.rounds = self.most_rounds = self.together.rounds
 
     def warm_start(self, arrays: Arrays) -> None:  # noqa: ARG002
         """Refuse: an ensemble starts anew."""

@@ -126,6 +126,7 @@ class StackLearner:
         self.stages: tuple[str, ...] = (*self.together.stages, *own)
         # Newton's method takes as many as it takes.
         self.rounds: int | None = None
+        self.most_rounds: int | None = None
 
     def warm_start(self, arrays: Arrays) -> None:  # noqa: ARG002
         """Refuse: an ensemble starts anew."""

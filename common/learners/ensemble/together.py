@@ -76,6 +76,11 @@ class Together:
         known = [rounds for rounds in each if rounds is not None]
         return max(known) if len(known) == len(each) and len(parts) == 1 else None
 
+    @property
+    def most_rounds(self) -> int | None:
+        """The rounds that a fit takes at most; None where nothing bounds them beforehand."""
+        return self.rounds
+
     def start(self) -> State:
         """Give the state before the first round."""
         return self._state([learner.start() for learner in self.learners], ())

@@ -27,14 +27,20 @@ def follow_shown(folder: Path, settings: CoordinatorFile, run: Submitted, consol
     DeploymentError
         As `follow`.
     """
+    with goes_on(run.name, folder, console), progress_shown(console) as show:
+        follow(folder, settings, run, lambda line: say(console, line), show)
+
+
+@contextmanager
+def goes_on(name: str, folder: Path, console: Console) -> Iterator[None]:
+    """After Ctrl-C, say that the run goes on, how to follow it again and how to stop it."""
     try:
-        with progress_shown(console) as show:
-            follow(folder, settings, run, lambda line: say(console, line), show)
+        yield
     except KeyboardInterrupt:
         where = f"--folder {folder}"
-        say(console, f"run {run.name} goes on at the coordinator")
-        say(console, f"follow it again: dermafed coordinator run --resume {run.name} {where}")
-        say(console, f"stop it: dermafed coordinator stop --run {run.name} {where}")
+        say(console, f"run {name} goes on at the coordinator")
+        say(console, f"follow it again: dermafed coordinator run --resume {name} {where}")
+        say(console, f"stop it: dermafed coordinator stop --run {name} {where}")
         raise SystemExit(INTERRUPTED) from None
 
 
@@ -65,5 +71,7 @@ def describe(progress: RunProgress, length: Expected) -> str:
         return "test"
     place = length.place(progress.stage)
     after = f", {place}" if place else ""
+    if length.rounds is None and length.most is not None:
+        after += f", at most {length.most} in all"
     # The stage is that of the last round; what comes next, the sums tell.
     return f"rounds ({progress.stage}{after})" if length.stages else "rounds"

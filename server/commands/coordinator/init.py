@@ -45,5 +45,9 @@ def init(
     make_coordinator(folder, settings)
     console = output()
     say(console, f"{folder / COORDINATOR_FILE}: settings; sites come to {settings.address}")
-    say(console, f"{folder / AUTHORITY_KEY}: keep a copy offline; who has it can pose as this one")
+    say(
+        console,
+        f"{folder / AUTHORITY_KEY}: move it to offline media; only --renew-certificate needs it, "
+        "and who has it can pose as this coordinator",
+    )
     say(console, f"next: dermafed coordinator start --folder {folder}")

@@ -10,6 +10,7 @@ import typer
 from common.console import messages, say
 from common.deployment.invitation import ENDING, write_invitation
 from common.errors import TrustError
+from common.trust import fingerprint, read_public_key
 from server.commands.coordinator.folder import DEFAULT, CoordinatorFolder
 from server.deployment.settings import read_coordinator_file
 from server.deployment.setup import invite_site, remove_site
@@ -23,8 +24,8 @@ def invite(
 ) -> None:
     """Register a site's public key and write its invitation, which holds no secret.
 
-    Compare the key with the site by another way than the one it came by, such as the telephone:
-    the invitation is for whoever has its private half.
+    Compare the fingerprint with the site by another way than the key came by, such as the
+    telephone: the invitation is for whoever has the key's private half.
 
     Example:
 
@@ -39,6 +40,8 @@ def invite(
     invitation = invite_site(folder, settings, site, line)
     path = out or Path(f"{site}{ENDING}")
     write_invitation(path, invitation)
+    told = fingerprint(read_public_key(line))
+    say(messages(), f"{site}: the key's fingerprint, to compare on the telephone: {told}")
     say(messages(), f"{path}: send it to the site, which runs dermafed site join {path.name}")
 
 
@@ -46,11 +49,17 @@ def remove(
     site: Annotated[str, typer.Argument(help="The site's name.")],
     folder: CoordinatorFolder = DEFAULT,
 ) -> None:
-    """Take a site's key out; from then on it is refused.
+    """Take a site's key out; from then on it is refused, and never taken again.
+
+    A site that comes back, or has lost its key, makes a new one with dermafed site new-key.
 
     Example:
 
       dermafed coordinator remove our-clinic
     """
     remove_site(folder.absolute(), site)
-    say(messages(), f"{site}: removed")
+    say(
+        messages(),
+        f"{site}: removed; this key is never taken again. To come back, the site makes a new one "
+        "with dermafed site new-key",
+    )

@@ -16,12 +16,13 @@ from common.finetuning.head import head_settings
 from common.finetuning.strategies import STRATEGIES
 from common.imbalance.check import check_imbalance
 from common.imbalance.option import ImbalanceTreatment
+from common.interruption import held_back
 from common.learners import LEARNERS, read_settings
 from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
 from common.options import BackboneName, SplitSeed
 from common.settings import RunSettings
 from server.commands.coordinator.folder import DEFAULT, CoordinatorFolder
-from server.commands.coordinator.following import follow_shown
+from server.commands.coordinator.following import follow_shown, goes_on
 from server.deployment.follow import is_under_way
 from server.deployment.registry import REGISTRY_FILE, read_registry
 from server.deployment.runs import (
@@ -141,7 +142,8 @@ def run(
         write_settings(folder, name, settings)
         say(output(), shown(submit_command(folder, name)))
         return
-    record: Submitted = submit(folder, name, settings)
+    with goes_on(name, folder, console), held_back():
+        record: Submitted = submit(folder, name, settings)
     say(console, f"run {name}, Flower's {record.flower_runs[-1]}")
     follow_shown(folder, coordinator, record, console)
 

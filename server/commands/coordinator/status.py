@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -45,7 +46,7 @@ def status(
     if not watch:
         console.print(tables())
         return
-    with Live(tables(), console=console, auto_refresh=False) as live:
+    with suppress(KeyboardInterrupt), Live(tables(), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(_EVERY)
             live.update(tables(), refresh=True)

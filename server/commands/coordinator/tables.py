@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.table import Table
 
 from server.deployment.overview import Overview
 
 
-def site_table(found: Overview) -> Table:
-    """Make the table of sites."""
+def site_table(found: Overview, fingerprints: Mapping[str, str] | None = None) -> Table:
+    """Make the table of sites.
+
+    Parameters
+    ----------
+    found : Overview
+        The federation.
+    fingerprints : mapping of str to str, or None
+        Of the sites' keys; None for a table without them.
+    """
     table = Table("site", "state", "since (UTC)", "node", title=found.federation)
+    if fingerprints is not None:
+        # On a narrow terminal too, none is compared that is cut short.
+        table.add_column("key", overflow="fold")
     for site in found.sites:
-        table.add_row(site.site, site.state, site.since[:19], str(site.node_id))
+        cells = (site.site, site.state, site.since[:19], str(site.node_id))
+        table.add_row(*cells, *(() if fingerprints is None else (fingerprints.get(site.site, ""),)))
     return table
 
 
