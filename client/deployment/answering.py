@@ -14,13 +14,14 @@ from flwr.clientapp import ClientApp
 from client.app import make_app, trainer_of_node
 from client.deployment.audit import Answer, AuditTrail, Sent
 from client.deployment.bounds import check_bounds, refuse_unknown
+from client.deployment.membership import OTHER_CODE
 from client.deployment.settings import Bounds, SiteFile
 from client.node import site_of_node
 from common import wire
 from common.errors import BoundsError, BundleError, DeploymentError, DermafedError
 from common.settings import RunSettings
 from common.split import Split
-from common.wire.bundle import bundle_hash
+from common.wire.bundle import bundle_hash, code_hash
 from common.wire.records import config_of
 
 _LOG = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class Answering:
             raise DeploymentError(f"{folder}: has not joined; run dermafed site join INVITATION")
         refuse_unknown(site.bounds)
         self._site, self._pin = site, site.membership.bundle
+        # What runs is what is installed, which may have changed since the site joined.
+        self._right_code = code_hash() == site.membership.code
         self.trail = AuditTrail(folder)
         self._opened = opened = keep_last(site_of_node)
         self._app: ClientApp = make_app(opened, keep_last(lambda c: trainer_of_node(c, opened)))
@@ -105,6 +108,8 @@ class Answering:
         found = bundle_hash(bundle)
         if found != self._pin:
             raise BundleError(f"the bundle is {found}, this site has pinned {self._pin}")
+        if not self._right_code:
+            raise BundleError(f"dermafed was installed anew since this site joined; {OTHER_CODE}")
         bounds, run = self._site.bounds, str(message.metadata.run_id)
         check_bounds(bounds, RunSettings.from_run_config(context.run_config))
         if self.trail.messages(run) >= bounds.most_messages:
