@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import psutil
@@ -19,7 +19,7 @@ TASK = (
 
 def _allow(federation: Federation, changes: dict[str, str]) -> None:
     """Change what each site allows, and let its worker read it."""
-    before = {}
+    before: dict[str, int] = {}
     for site in SITES:
         path = federation.site(site) / "site.toml"
         text = path.read_text(encoding="utf-8")
@@ -27,19 +27,32 @@ def _allow(federation: Federation, changes: dict[str, str]) -> None:
             assert old in text
             text = text.replace(old, new)
         path.write_text(text, encoding="utf-8")
-        worker = federation.process(federation.site(site), "worker")
+        # A hostile one was there, or it has just ended of its own will.
+        wait_until(partial(_has_worker, federation, site))
+        worker = _worker(federation, site)
+        assert worker is not None
         before[site] = worker.pid
         # Its supervisor starts another.
-        worker.terminate()
+        with suppress(psutil.NoSuchProcess):
+            worker.terminate()
 
     def is_another(site: str) -> bool:
-        try:
-            return federation.process(federation.site(site), "worker").pid != before[site]
-        except (psutil.NoSuchProcess, TypeError):
-            return False
+        worker = _worker(federation, site)
+        return worker is not None and worker.pid != before[site]
 
     for site in SITES:
         wait_until(partial(is_another, site))
+
+
+def _worker(federation: Federation, site: str) -> psutil.Process | None:
+    try:
+        return federation.process(federation.site(site), "worker")
+    except (psutil.NoSuchProcess, TypeError):
+        return None
+
+
+def _has_worker(federation: Federation, site: str) -> bool:
+    return _worker(federation, site) is not None
 
 
 @contextmanager

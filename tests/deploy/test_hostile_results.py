@@ -44,7 +44,7 @@ def undisturbed(federation: Federation) -> Path:
         ("nan", "dtype 'float64', expected int64"),
         ("shape", "shape ("),
         ("count", "images were registered"),
-        ("cell", " for "),
+        ("cell", "drawn_scores: counts images that scores does not hold"),
     ],
 )
 def test_results_of_a_site_that_evaluates_wrongly_are_left_out_and_the_model_is_the_same(
