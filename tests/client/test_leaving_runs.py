@@ -72,6 +72,8 @@ def test_what_settings_add_is_listed_under_the_setting() -> None:
     folds = added("folds=5, 12 values", "ridge")
     assert folds["gram gram"] == (5, 45)
     assert folds["validate hits"] == (12, 5, 3)
+    # What a setting leaves as it is, is not listed again.
+    assert not {"evaluation scores", "moments x_sum"} & folds.keys()
     assert added("", "ncm").keys() >= {"moments x_sum", "class_sum class_sum"}
 
 
