@@ -13,12 +13,12 @@ import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from client.node import STATES, site_of_node, state_folder
+from client.node import site_of_node, state_folder
 from client.site import Site
 from common import wire
 from common.errors import DermafedError
 from common.evaluation import class_probabilities, evaluation_sums
-from common.feature_cache import default_cache
+from common.feature_cache import STATES, default_cache
 from common.imbalance import read_treatment
 from common.imbalance.check import refuse_apart
 from common.learners import make_learner, tells_of_parts

@@ -15,7 +15,7 @@ from common.cohort import Cohort, load_cohort
 from common.cohort_sites import rows_of_site
 from common.disclosure import EXACT, Disclosure
 from common.errors import SettingsError
-from common.feature_cache import FeatureCache, default_cache
+from common.feature_cache import STATES, FeatureCache, default_cache
 from common.imbalance.check import check_imbalance
 from common.learners import read_settings
 from common.limits import DEFAULT_MINIMUM
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 # sums of many splits, whose differences tell single images apart.
 NODE_SETTINGS = ("cache", "cohort", "minimum-count", "resample-key", "site", "split-seed")
 
-STATES = "states"
 _LOG = logging.getLogger(__name__)
 _KEY_LENGTH = 16
 _OF_SIMULATION = ("partition-id", "num-partitions")

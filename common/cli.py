@@ -14,6 +14,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from common.deployment.proxies import set_direct_on_loopback
 from common.errors import DermafedError, InterruptionError
 
 COMMANDS = "dermafed.commands"
@@ -83,6 +84,7 @@ def dermafed() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit; an error is one line on standard error, never broken by a box."""
     os.environ.update({name: os.environ.get(name, value) for name, value in NO_TELEMETRY.items()})
+    set_direct_on_loopback()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         outcome: Any = app(arguments, standalone_mode=False)

@@ -29,6 +29,10 @@ _LOCK_SECONDS = 120.0
 _KEYS_A_QUERY = 500
 
 
+# Folder beside the features for what sites keep between rounds of fine-tuning.
+STATES = "states"
+
+
 def default_cache() -> Path:
     """Tell the cache folder: ``DERMAFED_CACHE``, or the user's own cache folder."""
     named = os.environ.get(CACHE_VARIABLE)

@@ -14,12 +14,15 @@ from flwr.clientapp import ClientApp
 from client.app import make_app, trainer_of_node
 from client.deployment.audit import Answer, AuditTrail, Sent
 from client.deployment.bounds import check_bounds, refuse_unknown
+from client.deployment.membership import OTHER_CODE
 from client.deployment.settings import Bounds, SiteFile
 from client.node import site_of_node
 from common import wire
 from common.errors import BoundsError, BundleError, DeploymentError, DermafedError
 from common.settings import RunSettings
-from common.wire.bundle import bundle_hash
+from common.split import Split
+from common.wire.bundle import bundle_hash, code_hash
+from common.wire.records import config_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,8 +57,10 @@ class Answering:
             raise DeploymentError(f"{folder}: has not joined; run dermafed site join INVITATION")
         refuse_unknown(site.bounds)
         self._site, self._pin = site, site.membership.bundle
+        # What runs is what is installed, which may have changed since the site joined.
+        self._right_code = code_hash() == site.membership.code
         self.trail = AuditTrail(folder)
-        opened = keep_last(site_of_node)
+        self._opened = opened = keep_last(site_of_node)
         self._app: ClientApp = make_app(opened, keep_last(lambda c: trainer_of_node(c, opened)))
 
     def answer(self, message: Message, context: Context, bundle: bytes) -> Message:
@@ -85,13 +90,26 @@ class Answering:
         # but what they are is not known here.
         except Exception as error:  # noqa: BLE001
             reply = _refuse(message, error, "InternalError")
-        self.trail.add(describe(message, context, reply, self._site.bounds))
+        images = self._images(message, context, reply)
+        self.trail.add(describe(message, context, reply, self._site.bounds, images))
         return reply
+
+    def _images(self, message: Message, context: Context, reply: Message) -> int | None:
+        """Count the images that an answer is over."""
+        if not reply.has_content():
+            return None
+        if message.metadata.message_type == wire.FINETUNE:
+            # Weights come without a count: sites are told those of all of them.
+            return int(self._opened(context).member(Split.TRAIN).sum())
+        name = "images" if message.metadata.message_type == wire.JOIN else "count"
+        return int(str(config_of(reply.content)[name]))
 
     def _check(self, message: Message, context: Context, bundle: bytes) -> None:
         found = bundle_hash(bundle)
         if found != self._pin:
             raise BundleError(f"the bundle is {found}, this site has pinned {self._pin}")
+        if not self._right_code:
+            raise BundleError(f"dermafed was installed anew since this site joined; {OTHER_CODE}")
         bounds, run = self._site.bounds, str(message.metadata.run_id)
         check_bounds(bounds, RunSettings.from_run_config(context.run_config))
         if self.trail.messages(run) >= bounds.most_messages:
@@ -117,7 +135,9 @@ def keep_last(open_: Callable[[Context], Kept]) -> Callable[[Context], Kept]:
     return opened
 
 
-def describe(message: Message, context: Context, reply: Message, bounds: Bounds) -> Answer:
+def describe(
+    message: Message, context: Context, reply: Message, bounds: Bounds, images: int | None
+) -> Answer:
     """Describe an answer for the trail; texts of the coordinator are cut short."""
     run = context.run_config
     return Answer(
@@ -129,6 +149,7 @@ def describe(message: Message, context: Context, reply: Message, bounds: Bounds)
         strategy=_text(run.get("strategy", "")),
         imbalance=_text(run.get("imbalance", "")),
         minimum_count=bounds.minimum_count,
+        images=images,
         sent=tuple(_sent(reply.content)) if reply.has_content() else (),
         refused="" if reply.has_content() else _text(reply.error.reason),
     )

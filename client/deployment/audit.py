@@ -63,6 +63,9 @@ class Answer:
         Of the run.
     minimum_count : int
         Fewest images that any of the numbers is over.
+    images : int or None
+        How many images what leaves is over; None where nothing leaves. The trail stays at the
+        site, so that it tells the very number.
     sent : tuple of Sent
         What leaves; nothing where the message is refused.
     refused : str
@@ -78,6 +81,7 @@ class Answer:
     backbone: str
     strategy: str
     minimum_count: int
+    images: int | None = None
     sent: tuple[Sent, ...] = ()
     refused: str = ""
     imbalance: str = ""

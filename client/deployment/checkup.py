@@ -5,19 +5,24 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from client.deployment.audit import AUDIT_FILE, read_trail
 from client.deployment.bounds import refuse_unknown
+from client.deployment.membership import OTHER_CODE
 from client.deployment.programs import KEY, SECRET
 from client.deployment.settings import SiteFile
 from common.backbones import get_backbone
 from common.cohort import load_cohort
+from common.deployment.proxies import proxy_of
 from common.errors import DeploymentError, DermafedError, TrustError
 from common.feature_cache import default_cache
 from common.trust import check_certificate
@@ -69,6 +74,8 @@ def check_site(folder: Path, site: SiteFile) -> Iterator[Finding]:
     if site.membership is None:
         yield Finding("coordinator", right=True, text="none yet: not joined")
         return
+    code = site.membership.code
+    yield _finding("code", lambda: _code(code))
     address, authority = site.membership.address, site.membership.authority
     yield _finding("coordinator", lambda: _coordinator(address, authority))
 
@@ -118,6 +125,15 @@ def _disk(site: SiteFile) -> str:
     return f"{free / 1e9:.0f} GB free for features"
 
 
+def _code(joined: str) -> str:
+    # Here, so that asking for help imports no Flower.
+    from common.wire.bundle import code_hash
+
+    if code_hash() != joined:
+        raise TrustError(f"other than the invitation's; {OTHER_CODE}")
+    return "is the coordinator's"
+
+
 def _coordinator(address: str, authority: str) -> str:
     """Connect as the SuperNode will, and compare clocks."""
     try:
@@ -149,13 +165,33 @@ def _greet(address: str, authority: str) -> tuple[int, str]:
         raise TrustError("authority: no certificate; run dermafed site join INVITATION again")
     context = ssl.create_default_context(cadata=authority)
     with (
-        socket.create_connection((host, int(port)), _TIMEOUT) as plain,
+        _way_to(host, int(port)) as plain,
         context.wrap_socket(plain, server_hostname=host) as secure,
     ):
         certificate = secure.getpeercert(binary_form=True) or b""
         days = check_certificate(certificate, authority.encode(), host)
         secure.sendall(f"HEAD / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
         return days, secure.recv(4096).decode("latin-1")
+
+
+def _way_to(host: str, port: int) -> socket.socket:
+    """Connect as Flower does: through the proxy that the environment names, where it names one."""
+    proxy = proxy_of(host)
+    if proxy is None:
+        return socket.create_connection((host, port), _TIMEOUT)
+    found = urlsplit(proxy)
+    tunnel = HTTPConnection(found.hostname or "", found.port or 80, timeout=_TIMEOUT)
+    login = {}
+    if found.username:
+        told = f"{unquote(found.username)}:{unquote(found.password or '')}"
+        login["Proxy-Authorization"] = f"Basic {b64encode(told.encode()).decode()}"
+    tunnel.set_tunnel(host, port, login)
+    try:
+        tunnel.connect()
+    except (OSError, HTTPException) as error:
+        where = f"{found.hostname}:{found.port or 80}"
+        raise OSError(f"through the proxy {where} of HTTPS_PROXY: {error}") from error
+    return tunnel.sock
 
 
 def _date(head: str) -> datetime | None:

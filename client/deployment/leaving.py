@@ -46,9 +46,15 @@ class Statistic:
 
 
 def statistics(
-    learner: str, backbone: str, classes: tuple[str, ...], bounds: Bounds, *, malignant: bool
+    learner: str,
+    backbone: str,
+    classes: tuple[str, ...],
+    bounds: Bounds,
+    *,
+    malignant: bool,
+    settings: str = "",
 ) -> tuple[Statistic, ...]:
-    """List what one learner's run asks of a site, at its default settings.
+    """List what one learner's run asks of a site.
 
     Parameters
     ----------
@@ -60,9 +66,16 @@ def statistics(
         What the site allows.
     malignant : bool
         Whether the cohort tells which classes are malignant.
+    settings : str
+        The learner's, as ``"key=value key=value"``; what is not named has its default.
+
+    Raises
+    ------
+    SettingsError
+        If the learner has no such setting.
     """
     problem = Problem(classes, get_backbone(backbone).dimension)
-    made = make_learner(learner, problem, "")
+    made = make_learner(learner, problem, settings)
     found: list[Statistic] = []
     for stage in made.stages:
         spec = made.contribution_spec(stage)

@@ -14,6 +14,8 @@ from common.trust import read_public_key
 from common.versions import package_versions
 from common.whole_file import whole_file
 
+OTHER_CODE = "install the coordinator's release, or ask it for a new invitation and join with that"
+
 
 def accept(folder: Path, site: SiteFile, invitation: Path) -> SiteFile:
     """Take an invitation into the site's settings.

@@ -18,6 +18,7 @@ from common import wire
 from common.learners import LEARNERS, make_learner
 from common.learners.base import Problem, State
 from common.learners.total import Total
+from common.wire.bundle import code_hash
 
 if TYPE_CHECKING:
     from flwr.app.user_config import UserConfigValue
@@ -27,7 +28,7 @@ MEMBERSHIP = Membership(
     address="coordinator.example:9092",
     authority="a certificate",
     bundle=hashlib.sha256(BUNDLE).hexdigest(),
-    code="0" * 64,
+    code=code_hash(),
 )
 TINY_BOUNDS = Bounds(learners=tuple(LEARNERS), backbones=("tiny",))
 

@@ -113,6 +113,19 @@ def test_the_pinned_bundle_is_answered(deploy: Deploy, opened: list[Path]) -> No
     assert len(opened) == 1
 
 
+def test_a_site_with_other_code_than_that_of_its_invitation_answers_nothing(
+    deploy: Deploy, unused: Callable[[Deployed], None], tmp_path: Path
+) -> None:
+    joined = deploy().site
+    assert joined.membership is not None
+    before = joined.membership.model_copy(update={"code": "1" * 64})
+    site = Deployed(joined.model_copy(update={"membership": before}), tmp_path / "upgraded")
+    unused(site)
+    assert_refused(site.ask(wire.JOIN, **ALLOWED), "BundleError")
+    (line,) = site.lines()
+    assert line["sent"] == []
+
+
 def test_a_site_that_has_not_joined_answers_nothing(deploy: Deploy, tmp_path: Path) -> None:
     alone = deploy().site.model_copy(update={"membership": None})
     with pytest.raises(DeploymentError, match="dermafed site join"):

@@ -147,6 +147,21 @@ def test_a_broken_trail_is_wrong_and_named_by_its_line(site: SiteFile, tmp_path:
     assert wrong(tmp_path / "site", site) == {}
 
 
+def test_code_that_was_installed_anew_since_the_site_joined_is_wrong(
+    site: SiteFile, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    joined = MEMBERSHIP.model_copy(update={"address": address})
+    told = wrong(tmp_path / "site", site.model_copy(update={"membership": joined}))
+    # Nobody listens there.
+    assert list(told) == ["coordinator"]
+    other = joined.model_copy(update={"code": "1" * 64})
+    told = wrong(tmp_path / "site", site.model_copy(update={"membership": other}))
+    assert list(told) == ["code", "coordinator"]
+    assert "ask it for a new invitation" in told["code"]
+
+
 # The coordinator, behind a real TLS server
 
 

@@ -155,6 +155,16 @@ def test_audit_prints_what_left_and_the_last_hash(site: SiteCommands) -> None:
     assert "round-0" in site("audit", "--last", 0)[1]
 
 
+def test_audit_prints_how_many_images_what_left_was_over(site: SiteCommands) -> None:
+    site.add_line(images=7315)
+    site.add_line()
+    site.add_line(sent=(), refused="BoundsError (under 5f)")
+    _, shown, _ = site("audit")
+    rows = [line.split("│") for line in shown.splitlines() if "train.contribute" in line]
+    # A line of an earlier release tells the minimum alone, and of a refusal nothing left.
+    assert [row[7].strip() for row in rows] == ["7315", ">= 5", ""]
+
+
 def test_audit_of_a_trail_that_was_touched_exits_with_1(site: SiteCommands) -> None:
     for _ in range(3):
         site.add_line()
@@ -182,24 +192,38 @@ def test_check_prints_each_finding_and_what_would_leave(site: SiteCommands) -> N
     own = read_site_file(site.folder)
     classes = load_cohort(own.cohort).classes
     listed = statistics("ridge", "tiny", classes, own.bounds, malignant=True)
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines()]
-    printed = [row for row in rows if len(row) == 7]
-    assert printed == [
-        [
-            one.when,
-            one.part,
-            one.name,
-            " x ".join(map(str, one.shape)),
-            one.dtype,
-            f"{one.bytes:,}",
-            "5",
-        ]
+    _, _, after = shown.partition("\nridge:\n")
+    page, _, _ = after.partition(", if ")
+    printed = [line.split("  ") for line in page.splitlines() if line.startswith("  ")]
+    assert [[cell.strip() for cell in row if cell] for row in printed] == [
+        [one.when, one.part, one.name, " x ".join(map(str, one.shape)), f"{one.bytes:,}", "5"]
         for one in listed
     ]
+    # No terminal cuts a name.
+    assert max(map(len, page.splitlines())) < 100
     assert "Learners answered: ncm, lda, ridge, logistic, svm" in shown
     assert "Fine-tuning answered: none" in shown
-    # The default learner's are others.
-    assert "newton" in site("check")[1]
+    assert "newton" not in shown
+
+
+def test_check_lists_every_learner_and_strategy_that_the_site_allows(site: SiteCommands) -> None:
+    code, shown, _ = site("check")
+    assert code == 0
+    names = [line for line in shown.splitlines() if line.endswith(":") and line[0] != " "]
+    assert "each:" in names
+    assert "lda, ridge:" in names
+    assert "newton" in shown
+    own = read_site_file(site.folder)
+    few = own.bounds.model_copy(update={"learners": ("ncm",), "strategies": ("fedavg",)})
+    write_site_file(site.folder, own.model_copy(update={"bounds": few}))
+    code, shown, _ = site("check")
+    # The small backbone has no stages, and it is said.
+    assert code == 1
+    assert "WRONG fine-tuning: backbone tiny: has no stages" in shown
+    assert "\nncm:\n" in shown
+    assert "gradient" not in shown.partition("class_sum")[0]
+    assert "lda" not in shown.partition("Learners answered")[0]
+    assert "Fine-tuning answered: fedavg" in shown
 
 
 def test_check_exits_with_1_when_something_is_wrong(site: SiteCommands) -> None:
@@ -208,7 +232,7 @@ def test_check_exits_with_1_when_something_is_wrong(site: SiteCommands) -> None:
     assert code == 1
     assert f"WRONG keys: {site.folder / 'site.key'}: others may read it" in shown
     # What would leave is told all the same.
-    assert "What would leave this building with learner logistic" in shown
+    assert "What would leave this building" in shown
 
 
 def test_check_of_a_site_without_its_cohort_exits_with_1(site: SiteCommands) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Message
 
 from client.deployment.audit import read_trail
 from common import wire
 from common.errors import AuditError
+from common.finetuning.order import Update
 from tests.client.deployed_site import Deployed, arrays_of, federate, site_file, values_of
 
 WriteCachedCohort = Callable[..., Path]
@@ -61,11 +63,49 @@ def test_a_line_is_what_left_and_nothing_else(deployed: Deployed) -> None:
             "backbone": "tiny",
             "strategy": "fedavg" if last else "",
             "minimum_count": 5,
+            "images": _counted(reply),
             "sent": sent,
             "refused": str(reply.error.reason) if last else "",
             "imbalance": "smote" if last else "",
         }
     assert len(list(read_trail(deployed.trail))) == len(kinds)
+
+
+def _counted(reply: Message) -> int | None:
+    """What the reply itself tells: of joining all images, of sums those of their part."""
+    if not reply.has_content():
+        return None
+    told = values_of(reply)
+    return int(told["images"] if "images" in told else told["count"])
+
+
+def test_the_trail_tells_how_many_images_each_answer_was_over(deployed: Deployed) -> None:
+    asked = federate([deployed], "ridge")
+    info = wire.decode_site_info(deployed.replies[0].content)
+    assert len({info.images, info.train, info.validation, info.test}) == 4
+    part = {
+        "moments": info.train,
+        "gram": info.train,
+        "temperature": info.validation,
+        "evaluation": info.test,
+    }
+    expected = [info.images, *(part[one.stage] for one in asked)]
+    assert [line["images"] for line in deployed.lines()] == expected
+
+
+def test_of_weights_the_trail_tells_how_many_images_they_were_trained_on(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = wire.decode_site_info(deployed.ask(wire.JOIN, learner="ridge").content)
+    # An update as every trainer sends it, which tells no number of images.
+    update = Update({"classifier.bias": np.zeros(7, np.float32)}, steps=3, loss=0.5)
+    monkeypatch.setattr(
+        deployed.answering,
+        "_app",
+        lambda message, _: Message(wire.encode_update(update), reply_to=message),
+    )
+    deployed.ask(wire.FINETUNE, learner="ridge")
+    assert deployed.lines()[-1]["images"] == info.train
 
 
 def test_no_value_path_or_image_is_in_the_trail(deployed: Deployed) -> None:

@@ -15,6 +15,7 @@ import psutil
 
 from client.deployment.worker import WAITING
 from common.deployment.flower import flower_environment
+from common.wire import CONTRIBUTE
 from tests.deploy.conftest import DERMAFED, LEARNER, SITES, Federation, wait_until
 
 _WORKER = Path(__file__).with_name("hostile_worker.py")
@@ -23,7 +24,12 @@ _TABLE = "HAM10000_metadata.csv"
 
 @contextmanager
 def answering_wrongly(
-    federation: Federation, site: str, fault: str, trail: Path, seconds: float = 0.0
+    federation: Federation,
+    site: str,
+    fault: str,
+    trail: Path,
+    seconds: float = 0.0,
+    kinds: tuple[str, ...] = (CONTRIBUTE,),
 ) -> Iterator[None]:
     """Put a hostile worker in the place of a site's own."""
     folder = federation.site(site)
@@ -37,7 +43,10 @@ def answering_wrongly(
     said = trail / "worker.log"
     with said.open("wb") as log:
         hostile = subprocess.Popen(
-            [sys.executable, str(_WORKER), str(folder), fault, str(seconds), str(trail)],
+            [
+                *(sys.executable, str(_WORKER), str(folder), fault, str(seconds), str(trail)),
+                ",".join(kinds),
+            ],
             env={**federation.environment, **flower_environment(folder / "flower")},
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""A site's worker that answers wrongly: ``python hostile_worker.py FOLDER FAULT SECONDS TRAIL``.
+"""A site's worker that answers wrongly: ``hostile_worker.py FOLDER FAULT SECONDS TRAIL KINDS``.
 
 It stands in the place of the real one, with the site's real key, beside its real SuperNode: a
 hostile site controls its own machine.
@@ -11,13 +11,14 @@ import logging
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import PushMessagesRequest
@@ -39,15 +40,20 @@ from client.deployment.settings import SiteFile, read_site_file
 from client.deployment.worker import Worker
 from common.deployment.ports import LOOPBACK
 from common.trust.files import read_private
-from common.wire import CONTRIBUTE
+from common.wire import CONTRIBUTE, FINETUNE, JUDGE, error_reply
 
 # Written once the fault has happened.
 DONE = "done"
 
 
 def not_finite(content: RecordDict) -> RecordDict:
-    """Put NaN into the largest array."""
-    return _changed(content, lambda array: np.full_like(array, np.nan))
+    """Put NaN into the largest array, be it one of whole numbers."""
+    return _changed(
+        content,
+        lambda array: np.full(
+            array.shape, np.nan, array.dtype if array.dtype.kind == "f" else np.float64
+        ),
+    )
 
 
 def other_shape(content: RecordDict) -> RecordDict:
@@ -58,27 +64,49 @@ def other_shape(content: RecordDict) -> RecordDict:
 def more_images(content: RecordDict) -> RecordDict:
     """Count a thousand images more than the site has registered, wherever it counts them."""
     forged = copy.deepcopy(content)
-    config, arrays = forged["config"], forged["arrays"]
-    assert isinstance(config, ConfigRecord)
+    arrays = forged["arrays"]
     assert isinstance(arrays, ArrayRecord)
+    if "metrics" in forged:
+        # Weights come without a count: the steps are what is counted.
+        metrics = forged["metrics"]
+        assert isinstance(metrics, MetricRecord)
+        metrics["steps"] = 2**60
+        return forged
+    config = forged["config"]
+    assert isinstance(config, ConfigRecord)
     config["count"] = int(str(config["count"])) + 1000
-    counts = arrays["class_count"].numpy().copy()
-    counts[0] += 1000
-    arrays["class_count"] = Array(counts)
+    if "class_count" in arrays:
+        counts = arrays["class_count"].numpy().copy()
+        counts[0] += 1000
+        arrays["class_count"] = Array(counts)
     return forged
+
+
+def more_in_a_cell(content: RecordDict) -> RecordDict:
+    """Count a thousand images more in one cell of the largest array, and nowhere else."""
+
+    def more(array: np.ndarray) -> np.ndarray:
+        changed = array.copy()
+        changed.flat[0] += 1000
+        return changed
+
+    return _changed(content, more)
 
 
 FORGED: dict[str, Callable[[RecordDict], RecordDict]] = {
     "nan": not_finite,
     "shape": other_shape,
     "count": more_images,
+    "cell": more_in_a_cell,
 }
+# What `each` does, one after the other: of weights, of sums.
+IN_TURN = {FINETUNE: ("nan", "shape", "count"), JUDGE: ("nan", "shape", "count", "cell")}
 # The fault's round of learning, from 1: by the second, the coordinator has a state to start from.
 ROUND = {"nan": 2, "shape": 2, "count": 1, "hang": 2, "late": 2}
 
 
 class Hostile(Answering):
-    """Answers a round of learning wrongly, and all else as the site itself would.
+    """Answers some messages wrongly, and all else as the site itself would.
 
     Parameters
     ----------
@@ -87,32 +115,49 @@ class Hostile(Answering):
     folder : Path
         Of the site.
     fault : str
-        Of `FORGED`; or ``hang``, ``late`` (after `seconds`), ``twice``.
+        Of `FORGED`; or ``hang``, ``late`` (after `seconds`), ``twice``; or ``each`` of `IN_TURN`,
+        ``refuse``.
     seconds : float
         How late.
     trail : Path
         A folder for its own trail: that of the real worker goes on afterwards.
+    kinds : set of str
+        Of the messages that it answers wrongly: of learning in the fault's round, else always.
     """
 
     def __init__(
-        self, site: SiteFile, folder: Path, fault: str, seconds: float, trail: Path
+        self,
+        site: SiteFile,
+        folder: Path,
+        fault: str,
+        seconds: float,
+        trail: Path,
+        kinds: frozenset[str],
     ) -> None:
         super().__init__(site, trail)
         self._site_file, self._folder, self._told = site, folder, trail / DONE
-        self._fault, self._seconds, self._rounds = fault, seconds, 0
+        self._kinds, self._asked = kinds, Counter[str]()
+        self._fault, self._seconds = fault, seconds
 
     def answer(self, message: Message, context: Context, bundle: bytes) -> Message:
         """Answer."""
         reply = super().answer(message, context, bundle)
-        if message.metadata.message_type != CONTRIBUTE:
+        kind = message.metadata.message_type
+        if kind not in self._kinds:
             return reply
-        self._rounds += 1
-        if self._fault == "twice":
+        self._asked[kind] += 1
+        if self._fault == "each":
+            faults = IN_TURN[kind]
+            fault = faults[(self._asked[kind] - 1) % len(faults)]
+            reply = Message(FORGED[fault](reply.content), reply_to=message)
+        elif self._fault == "refuse":
+            reply = error_reply("InternalError", "00000000", message)
+        elif self._fault == "twice":
             # Before the first is sent, which gives its arrays away.
             second = Message(not_finite(reply.content), reply_to=message)
             push_past_the_supernode(self._site_file, self._folder, reply)
             reply = second
-        elif self._rounds != ROUND[self._fault]:
+        elif kind == CONTRIBUTE and self._asked[kind] != ROUND[self._fault]:
             return reply
         elif self._fault == "hang":
             self._told.touch()
@@ -176,17 +221,18 @@ def _changed(
     return forged
 
 
-def main(folder: Path, fault: str, seconds: float, trail: Path) -> None:
+def main(folder: Path, fault: str, seconds: float, trail: Path, kinds: frozenset[str]) -> None:
     """Answer until killed."""
     logging.basicConfig(level=logging.INFO)
     site = read_site_file(folder)
     Worker(
         f"{LOOPBACK}:{site.port}",
         read_private(folder / SECRET),
-        lambda: Hostile(site, folder, fault, seconds, trail),
+        lambda: Hostile(site, folder, fault, seconds, trail, kinds),
         lambda _: None,
     ).run()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4]))
+    site_folder, named, late, own, wrong = sys.argv[1:]
+    main(Path(site_folder), named, float(late), Path(own), frozenset(wrong.split(",")))

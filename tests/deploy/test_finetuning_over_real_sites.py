@@ -4,57 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import partial
 
 import psutil
 import pytest
 
 from tests.deploy.conftest import DERMAFED, SITES, Federation, wait_until
+from tests.deploy.fine_tuning_sites import BACKBONE, TASK, allowing_fine_tuning
 
 pytestmark = pytest.mark.slow
-
-BACKBONE = "efficientnet_lite0+view:64x48"
-TASK = (
-    *("--strategy", "fedavg", "--train", "plan=head:1,all:2", "--train", "steps=2"),
-    *("--backbone", BACKBONE),
-)
-
-
-def _allow(federation: Federation, changes: dict[str, str]) -> None:
-    """Change what each site allows, and let its worker read it."""
-    before = {}
-    for site in SITES:
-        path = federation.site(site) / "site.toml"
-        text = path.read_text(encoding="utf-8")
-        for old, new in changes.items():
-            assert old in text
-            text = text.replace(old, new)
-        path.write_text(text, encoding="utf-8")
-        worker = federation.process(federation.site(site), "worker")
-        before[site] = worker.pid
-        # Its supervisor starts another.
-        worker.terminate()
-
-    def is_another(site: str) -> bool:
-        try:
-            return federation.process(federation.site(site), "worker").pid != before[site]
-        except (psutil.NoSuchProcess, TypeError):
-            return False
-
-    for site in SITES:
-        wait_until(partial(is_another, site))
 
 
 @pytest.fixture(scope="module")
 def allowed(federation: Federation) -> Iterator[Federation]:
     """Sites that allow FedAvg over small images, and one thread each as in simulation."""
-    changes = {
-        "strategies = []": 'strategies = ["fedavg"]',
-        '    "efficientnet_lite0",\n': f'    "efficientnet_lite0",\n    "{BACKBONE}",\n',
-    }
-    _allow(federation, changes)
-    yield federation
-    _allow(federation, {after: before for before, after in changes.items()})
+    with allowing_fine_tuning(federation):
+        yield federation
 
 
 def _server_apps(federation: Federation) -> list[psutil.Process]:

@@ -158,6 +158,31 @@ def test_a_node_that_was_not_invited_is_refused(
     assert listed.returncode == 0, listed.stderr
 
 
+@pytest.mark.parametrize(("seconds", "status"), [(0, 412), (-200, 412), (60, 401), (-400, 401)])
+def test_a_site_with_a_wrong_clock_is_refused(
+    federation: Federation, tmp_path: Path, seconds: int, status: int
+) -> None:
+    log = federation.coordinator / "logs" / "superlink.log"
+    begin = len(log.read_text(encoding="utf-8"))
+    subprocess.run(
+        [
+            *(sys.executable, str(Path(__file__).with_name("wrong_clock.py")), str(seconds)),
+            *("--superlink", f"localhost:{federation.port}"),
+            *("--root-certificates", str(federation.coordinator / "authority.pem")),
+            *("--auth-supernode-private-key", str(federation.site(SITES[0]) / "site.key")),
+            *("--isolation", "process", "--port", str(federation.port + 7)),
+            *("--max-retries", "1", "--max-wait-time", "5"),
+        ],
+        env={**federation.environment, "FLWR_HOME": str(tmp_path)},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    new = log.read_text(encoding="utf-8")[begin:]
+    # With a clock that is right enough, its signature is taken: the site itself is online already.
+    assert f'"POST /v1/fleet/activate-node HTTP/1.1" {status}' in new
+
+
 def test_an_idle_site_takes_less_than_300_mb(federation: Federation) -> None:
     folder = federation.site(SITES[0])
     log = folder / "logs" / "worker.log"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -47,7 +48,7 @@ def audit(
             entry["kind"],
             entry["round"],
             entry["strategy"] or entry["learner"],
-            f">= {entry['minimum_count']}",
+            _images(entry),
             size + (named if statistics else ""),
             entry["refused"],
         )
@@ -58,3 +59,12 @@ def audit(
     say(messages(), f"{len(entries)} lines, the chain is whole")
     if entries:
         say(messages(), f"last hash: {entries[-1]['hash']}")
+
+
+def _images(entry: Mapping[str, Any]) -> str:
+    """Tell how many images what left is over."""
+    if entry["refused"]:
+        return ""
+    # Lines of the first releases tell no more than the minimum, and cannot be written anew.
+    images = entry.get("images")
+    return f">= {entry['minimum_count']}" if images is None else str(images)

@@ -1,0 +1,31 @@
+"""``dermafed site erase``: take what was computed of the images off the disk."""
+
+from __future__ import annotations
+
+from client.commands.site.folder import DEFAULT, SiteFolder
+from client.deployment.audit import AUDIT_FILE
+from client.deployment.erasing import erase as erase_computed
+from client.deployment.programs import KEY
+from client.deployment.settings import SITE_FILE, read_site_file
+from common.console import output, say
+
+
+def erase(folder: SiteFolder = DEFAULT) -> None:
+    """Erase cached features, states of fine-tuning and logs; images, key and trail stay.
+
+    Whoever must forget an image takes it out of the cohort, and runs this: the next run makes the
+    features of the images that are left. A run of fine-tuning that is under way goes on without
+    this site. What the site has sent is not called back by this.
+
+    Example:
+
+      dermafed site erase
+    """
+    site, console = read_site_file(folder), output()
+    erased = erase_computed(folder, site)
+    for one in erased:
+        say(console, f"erased {one.path} ({one.bytes:,} bytes)")
+    if not erased:
+        say(console, "nothing was there to erase")
+    kept = [folder / name for name in (SITE_FILE, KEY, AUDIT_FILE) if (folder / name).exists()]
+    say(console, f"kept {', '.join(map(str, kept))}, and the images in {site.cohort}")
