@@ -26,11 +26,9 @@ if TYPE_CHECKING:
 
 CACHE_VARIABLE = "DERMAFED_CACHE"
 _LOCK_SECONDS = 120.0
-_KEYS_A_QUERY = 500
-
-
 # Folder beside the features for what sites keep between rounds of fine-tuning.
 STATES = "states"
+_KEYS_A_QUERY = 500
 
 
 def default_cache() -> Path:

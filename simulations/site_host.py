@@ -14,14 +14,14 @@ import ray
 from flwr.app import Context, Message, RecordDict
 
 from client.app import keep_trainers, make_app
-from client.node import STATES, learner_folds, run_disclosure
+from client.node import learner_folds, run_disclosure
 from client.site import Site, open_site
 from client.training.keep import Keep
 from common.backbones import get_backbone
 from common.cohort import Cohort, load_cohort
 from common.errors import CohortError
 from common.evaluation import class_probabilities
-from common.feature_cache import FeatureCache, default_cache
+from common.feature_cache import STATES, FeatureCache, default_cache
 from common.finetuning.order import Order
 from common.imbalance import Resampled, read_treatment
 from common.learners.base import Arrays

@@ -12,11 +12,10 @@ import pytest
 
 from client.deployment.audit import AUDIT_FILE
 from client.deployment.settings import read_site_file, write_site_file
-from client.node import STATES
 from client.training.keep import Keep
 from common.deployment.family import mark
 from common.deployment.supervisor import STATE
-from common.feature_cache import CACHE_VARIABLE
+from common.feature_cache import CACHE_VARIABLE, STATES
 from tests.client.site_commands import SiteCommands
 
 
