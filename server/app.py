@@ -10,6 +10,7 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from common.deployment.lock import alone
 from common.errors import SettingsError
 from common.run_folder import new_run_folder
 from common.settings import RunSettings
@@ -46,11 +47,16 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def _run(grid: Grid, settings: RunSettings, folder: Path) -> dict[str, Any]:
-    if not settings.strategy:
-        # Of real sites: a simulation of seconds keeps no journal.
-        kept = settings.unfinished if settings.registry or settings.checkpoint else None
-        return run_federation(grid, settings, folder, _LOG.info, kept)
-    # Here, so that a federation by sums does not import torch.
-    from server.finetuning.run import run_finetuning
+    # Of real sites and of fine-tuning: a simulation of seconds keeps no journal.
+    if not (settings.strategy or settings.registry or settings.checkpoint):
+        return run_federation(grid, settings, folder, _LOG.info)
+    work = settings.unfinished
+    work.mkdir(parents=True, exist_ok=True)
+    # Two processes that went on from the same checkpoints would mix their rounds.
+    with alone(work):
+        if not settings.strategy:
+            return run_federation(grid, settings, folder, _LOG.info, work)
+        # Here, so that a federation by sums does not import torch.
+        from server.finetuning.run import run_finetuning
 
-    return run_finetuning(grid, settings, folder, _LOG.info, settings.unfinished)
+        return run_finetuning(grid, settings, folder, _LOG.info, work)

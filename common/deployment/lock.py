@@ -1,4 +1,4 @@
-"""One supervisor a folder."""
+"""One process a folder: a supervisor, or a run."""
 
 from __future__ import annotations
 

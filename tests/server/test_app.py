@@ -1,4 +1,4 @@
-"""The ServerApp's last line."""
+"""The ServerApp: one process a run, and its last line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 from flwr.app import Context, RecordDict
 
 import server.app
+from common.deployment.lock import alone
+from common.errors import DeploymentError
 from tests.server.conftest import Hospitals
 
 
@@ -47,3 +49,19 @@ def test_the_last_line_has_four_digits_of_what_is_known(
     caplog.set_level(logging.INFO, logger.name)
     server.app.app(hospitals.grid(), context)
     assert caplog.messages == [f"balanced accuracy {said} on 188 test images"]
+
+
+def test_two_processes_do_not_go_on_from_the_same_checkpoints(
+    hospitals: Hospitals, tmp_path: Path
+) -> None:
+    work = tmp_path / "unfinished"
+    work.mkdir()
+    config = {"out": str(tmp_path / "run"), "checkpoint": str(work), "backbone": "tiny"}
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
+    grid = hospitals.grid()
+    with alone(work), pytest.raises(DeploymentError, match=f"{work}: runs already, as process"):
+        server.app.app(grid, context)
+    assert not grid.asked
+    assert not (tmp_path / "run").exists()
+    server.app.app(grid, context)
+    assert (tmp_path / "run" / "model.json").is_file()
