@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
@@ -56,7 +57,7 @@ def test_two_processes_do_not_go_on_from_the_same_checkpoints(
 ) -> None:
     work = tmp_path / "unfinished"
     work.mkdir()
-    config = {"out": str(tmp_path / "run"), "checkpoint": str(work), "backbone": "tiny"}
+    config: Any = {"out": str(tmp_path / "run"), "checkpoint": str(work), "backbone": "tiny"}
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
     grid = hospitals.grid()
     with alone(work), pytest.raises(DeploymentError, match=f"{work}: runs already, as process"):
