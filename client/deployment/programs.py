@@ -39,7 +39,7 @@ def site_services(folder: Path, site: SiteFile) -> tuple[Service, ...]:
     return (
         Service(
             "supernode",
-            supernode_command(folder, site),
+            _that_ends(supernode_command(folder, site)),
             environment,
             port=site.port,
             meanings={**_MEANINGS, **meanings_of_taken(site.port, port)},
@@ -52,6 +52,11 @@ def site_services(folder: Path, site: SiteFile) -> tuple[Service, ...]:
             meanings=meanings_of_taken(site.metrics_port, metrics_port),
         ),
     )
+
+
+def _that_ends(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Run Flower's command in a program that ends when Flower gives up."""
+    return (sys.executable, "-m", "client.deployment.supernode", *command[1:])
 
 
 def supernode_command(folder: Path, site: SiteFile) -> tuple[str, ...]:
