@@ -70,9 +70,6 @@ def erase(folder: Path, site: SiteFile) -> tuple[Erased, ...]:
 
 
 def _computed(folder: Path, site: SiteFile) -> Iterator[Path]:
-    # Here, so that asking for help imports no Flower.
-    from client.node import STATES
-
     cache = site.cache or default_cache()
     yield from sorted(cache.glob(_FEATURES))
     yield from (path for path in (cache / STATES, folder / LOGS) if path.exists())
