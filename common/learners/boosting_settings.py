@@ -27,10 +27,14 @@ class BoostingSettings(LearnerSettings):
         Step size.
     max_depth : int
         Of a tree.
-    min_child_weight, reg_lambda : float
-        XGBoost's regularisation.
-    subsample, colsample : float
-        Shares of images and of features that a tree is grown on.
+    min_child_weight : float
+        Least curvature of the loss in a leaf, as XGBoost's.
+    reg_lambda : float
+        Penalty on what leaves say, as XGBoost's.
+    subsample : float
+        Share of the images that a tree is grown on.
+    colsample : float
+        Share of the features that a tree is grown on.
     class_weight : str
         ``balanced`` by the counts over all sites, or ``none``.
     patience : int

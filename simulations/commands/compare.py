@@ -14,8 +14,7 @@ from common.learners import LEARNERS
 from common.options import CacheFolder, SkipUnreadable
 from common.sources.embedded import embedded_cohort
 from common.split import TURNS
-from simulations.studies import STUDIES
-from simulations.studies.compare import DEFAULT_TREATMENTS
+from simulations.studies.compare import DEFAULT_TREATMENTS, STUDY
 from simulations.studies.options import StudyOptions
 
 
@@ -103,6 +102,6 @@ def compare(
     from simulations.studies.screen import screen
 
     with screen(console) as display:
-        result = run_study(STUDIES["compare"], options, ray_address=ray_address, display=display)
+        result = run_study(STUDY, options, ray_address=ray_address, display=display)
     draw_comparison(result, options.out)
     show_comparison(output(), result, options.out)

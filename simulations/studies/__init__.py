@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from simulations.studies import (
-    compare,
     cross_site,
     fairness,
     fine_tuning,
@@ -23,7 +22,6 @@ STUDIES: Mapping[str, Study] = {
         heterogeneity.STUDY,
         fairness.STUDY,
         learning_curve.STUDY,
-        compare.STUDY,
         fine_tuning.STUDY,
         fine_tuning.STUDY_WITHOUT,
     )

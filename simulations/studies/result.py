@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.metrics.comparison import Difference, compare
-from common.split import Split
+from common.split import Split, split_groups
 from common.whole_file import whole_file
 from simulations.studies.base import Study
 from simulations.studies.cells import COMPARED, Evaluated
@@ -85,6 +85,7 @@ def write_predictions(
         writer.writerow(header)
         for one in series:
             for part in one.repetitions:
+                split = split_groups(part.split_seed, cohort.group)
                 rows = zip(
                     part.rows.tolist(),
                     part.client.tolist(),
@@ -100,7 +101,7 @@ def write_predictions(
                             *(
                                 *one.name,
                                 part.split_seed,
-                                Split.TEST.value,
+                                Split.TEST.value if part.turned else split[row],
                                 image,
                                 lesion,
                                 cluster,

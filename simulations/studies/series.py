@@ -31,6 +31,8 @@ class Repetition:
         Rounded so that a file holds exactly what metrics are computed from.
     predicted : ndarray of intp, shape (n,)
         The model's choice.
+    turned : bool
+        Whether the images were tested in several turns of the split.
     """
 
     split_seed: int
@@ -38,6 +40,7 @@ class Repetition:
     client: NDArray[np.str_]
     probabilities: NDArray[np.float32]
     predicted: NDArray[np.intp]
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def collect_series(study: Study, results: Sequence[tuple[Fit, FitResult]]) -> li
                 result.client,
                 p.astype(np.float32),
                 result.predicted[model],
+                turned=fit.turn > 0,
             )
             parts.setdefault(name, {}).setdefault(fit.split_seed, []).append(part)
     return [
@@ -106,4 +110,5 @@ def _joined(parts: Sequence[Repetition]) -> Repetition:
         np.concatenate([part.client for part in parts])[order],
         np.concatenate([part.probabilities for part in parts])[order],
         np.concatenate([part.predicted for part in parts])[order],
+        turned=any(part.turned for part in parts),
     )

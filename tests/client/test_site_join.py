@@ -252,6 +252,6 @@ def test_check_of_a_learner_that_there_is_not_says_which_there_are(site: SiteCom
 
 def test_a_site_that_allows_no_backbone_is_told_so(site: SiteCommands) -> None:
     path = site.folder / SITE_FILE
-    text = path.read_text(encoding="utf-8").replace('"tiny",', "")
+    text = path.read_text(encoding="utf-8").replace('"tiny"', "")
     path.write_text(text, encoding="utf-8")
     assert f"{path}: bounds.backbones: " in site.refuse("check")

@@ -135,6 +135,6 @@ def test_every_wrong_setting_is_named_at_once() -> None:
 
 
 def test_an_unknown_learner_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(SettingsError, match=r"learner 'forest' is unknown; .*ridge") as caught:
-        make_learner("forest", PROBLEM)
+    with pytest.raises(SettingsError, match=r"learner 'jungle' is unknown; .*ridge") as caught:
+        make_learner("jungle", PROBLEM)
     assert all(name in str(caught.value) for name in LEARNERS)

@@ -197,7 +197,7 @@ class _Apart:
     """A learner whose second round's answers do not add up."""
 
     stages = ("count", "own")
-    rounds = 2
+    rounds = most_rounds = 2
 
     def __init__(self, problem: Problem, settings: _Settings) -> None:
         self.problem, self.settings = problem, settings
