@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +25,8 @@ _MORE = {
     "ledger=true": "ledger=true",
     "pca=8": "pca=8",
 }
+# The number of an ensemble's member, in the names of its stages and arrays.
+_MEMBER = re.compile(r"(?:(?<=:)|^)\d+:|:\d+$")
 # A coordinator may ask for batches of one image, and for one step.
 _ONE_IMAGE = 1
 
@@ -76,7 +80,7 @@ def of_learners(
     """
     plain, more = [], []
     for learner in learners:
-        found = statistics(learner, backbone, classes, bounds, malignant=malignant)
+        found = _of_members(statistics(learner, backbone, classes, bounds, malignant=malignant))
         plain += [(learner, "", one) for one in found]
         most = {(one.when, one.name): one.bytes for one in found}
         for label, settings in _MORE.items():
@@ -92,6 +96,20 @@ def of_learners(
                     most[one.when, one.name] = one.bytes
                     more.append((learner, label, one))
     return tuple(_together([*plain, *more]))
+
+
+def _of_members(found: Iterable[Statistic]) -> list[Statistic]:
+    """Put the same statistics of an ensemble's members into one line, with their bytes in all."""
+    counted = Counter(
+        replace(one, when=_MEMBER.sub("", one.when), name=_MEMBER.sub("", one.name))
+        for one in found
+    )
+    return [
+        one
+        if members == 1
+        else replace(one, name=f"{one.name}, {members} times", bytes=members * one.bytes)
+        for one, members in counted.items()
+    ]
 
 
 def of_strategies(
