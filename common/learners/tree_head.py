@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from common.learners.federate import fit_alone
 from common.learners.tree_arrays import Trees
 
 if TYPE_CHECKING:
@@ -49,14 +49,7 @@ class TreeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         SettingsError
             If a parameter is out of bounds.
         """
-        from common.learners.federate import learn_heads
-
-        x, labels = validate_data(self, X, y, dtype=[np.float32])
-        check_classification_targets(labels)
-        classes = np.unique(labels)
-        if len(classes) < 2:
-            raise ValueError(f"Classifier can't train when only one class is present: {classes}")
-        return learn_heads(self, {"all": (x, labels)}, classes)
+        return fit_alone(self, X, y)
 
     def set_fitted(self, arrays: Arrays, classes: NDArray[Any]) -> Self:
         """Take over a fitted model.
