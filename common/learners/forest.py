@@ -163,6 +163,10 @@ class ForestLearner:
         # Scikit-learn draws other images where weights are given, be they all alike.
         weight = None if self.settings.class_weight == "none" else weights[data.y]
         forest = self._forest(data.minimum).fit(data.x, data.y, weight)
+        least = min(int(one.tree_.n_node_samples.min()) for one in forest.estimators_)
+        # A tree that is a leaf alone has as few images as its draw.
+        if least < data.minimum:
+            raise ContributionError("too few images to grow trees under this site's policy")
         grown = [
             _arrays_of(one.tree_, forest.classes_, self._classes, hard=data.minimum > 1)
             for one in forest.estimators_

@@ -99,6 +99,15 @@ def test_under_a_policy_each_leaf_holds_its_minimum_and_names_a_class_alone() ->
     assert np.sum(loose, axis=0)[free.feature == LEAF].min() < 12
 
 
+def test_under_a_policy_a_site_of_few_images_grows_no_tree() -> None:
+    """Of six images drawn with replacement some are seldom drawn: a leaf would be over fewer."""
+    x, y = _images(13, 6)
+    learner, state = _learner("trees=30"), State(GROW, {"class_count": np.bincount(y, minlength=4)})
+    assert learner.contribute(SiteData(x, y), state).count == 6
+    with pytest.raises(ContributionError, match="too few images to grow trees"):
+        learner.contribute(SiteData(x, y, minimum=5), state)
+
+
 def test_a_class_without_training_images_is_never_predicted() -> None:
     x, y = _images(8)
     learner = make_learner("forest", Problem((*CLASSES, "e"), 6), "trees=3")
