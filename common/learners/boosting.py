@@ -148,6 +148,9 @@ class BoostingLearner:
             return Contribution(0, empty)
         if not weights[np.unique(data.y)].all():
             raise ContributionError("the class counts leave out a class of this site")
+        if data.minimum > 1 and self.settings.subsample < 1.0:
+            # A leaf that enough images come to may have been made by the few that were drawn.
+            raise ContributionError("subsample: is 1 at a site with a policy; leave it out")
         done = int(state.arrays["boosted"][0])
         x = np.asarray(data.x, dtype=np.float32)
         trees, label = boost(

@@ -221,6 +221,14 @@ def test_under_a_policy_leaves_of_few_images_say_nothing() -> None:
         assert trees.value[(trees.feature == LEAF) & (held >= 15)].all()
 
 
+def test_under_a_policy_no_share_of_the_images_is_drawn() -> None:
+    """A leaf that enough images come to may have been made by the few that were drawn."""
+    data = SiteData(*_images(21), minimum=5)
+    with pytest.raises(ContributionError, match="subsample: is 1"):
+        fit_sites(_learner("rounds=1 subsample=0.5"), {"s": data})
+    fit_sites(_learner("rounds=1 colsample=0.5"), {"s": data})
+
+
 def test_a_site_without_training_images_adds_no_tree() -> None:
     empty = SiteData(np.zeros((0, 5), np.float32), np.zeros(0, np.intp))
     one, learner = SiteData(*_images(17)), _learner("rounds=2")
