@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from common.errors import SettingsError
-from common.learners.federate import fit_alone
 from common.learners.front import transform
+from common.learners.one_site_fit import OneSiteFit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -33,7 +32,7 @@ def linear(head: object) -> LinearHead:
     return head
 
 
-class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LinearHead(OneSiteFit):
     """Linear scores of transformed features; the largest wins.
 
     Attributes
@@ -59,20 +58,6 @@ class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     intercept_: NDArray[np.float64]
     inverse_temperature_: NDArray[np.float64]
     n_features_in_: int
-
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Fit on features of shape (n, dimension) and labels of shape (n,).
-
-        This is the federation of one site that holds everything.
-
-        Raises
-        ------
-        ValueError
-            If the data are not finite or hold fewer than two classes.
-        SettingsError
-            If a parameter is out of bounds.
-        """
-        return fit_alone(self, X, y)
 
     def set_fitted(self, arrays: Arrays, classes: NDArray[Any]) -> Self:
         """Take over a fitted model.

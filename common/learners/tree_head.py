@@ -6,10 +6,9 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from common.learners.federate import fit_alone
+from common.learners.one_site_fit import OneSiteFit
 from common.learners.tree_arrays import Trees
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from common.learners.settings import LearnerSettings
 
 
-class TreeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class TreeHead(OneSiteFit):
     """Trees over raw features.
 
     Attributes
@@ -36,20 +35,6 @@ class TreeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_features_in_: int
     # Of all classes, those that had training images.
     _present: NDArray[np.intp]
-
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Fit on features of shape (n, dimension) and labels of shape (n,).
-
-        This is the federation of one site that holds everything.
-
-        Raises
-        ------
-        ValueError
-            If the data are not finite or hold fewer than two classes.
-        SettingsError
-            If a parameter is out of bounds.
-        """
-        return fit_alone(self, X, y)
 
     def set_fitted(self, arrays: Arrays, classes: NDArray[Any]) -> Self:
         """Take over a fitted model.

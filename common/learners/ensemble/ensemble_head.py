@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from common.learners.federate import fit_alone
+from common.learners.one_site_fit import OneSiteFit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from common.learners.ensemble.members import EnsembleSettings
 
 
-class EnsembleHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class EnsembleHead(OneSiteFit):
     """Probabilities made of those of several heads; the largest wins.
 
     Attributes
@@ -38,20 +37,6 @@ class EnsembleHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # Names of all classes, and the positions of `classes_` among them.
     _all: NDArray[Any]
     _present: NDArray[np.intp]
-
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Fit on features of shape (n, dimension) and labels of shape (n,).
-
-        This is the federation of one site that holds everything.
-
-        Raises
-        ------
-        ValueError
-            If the data are not finite or hold fewer than two classes.
-        SettingsError
-            If a parameter is out of bounds.
-        """
-        return fit_alone(self, X, y)
 
     def set_fitted(self, arrays: Arrays, classes: NDArray[Any]) -> Self:
         """Take over a fitted model.
