@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from client.site import Site
-from client.training.augmentation import Augmentation, AugmentationSettings
+from client.training.augmentation import Augmentation, strengths_of
 from client.training.loss import LossSettings, classification_loss
 from client.training.sampling import draw_batches
 from client.training.schedule import share_of_rate
@@ -76,8 +76,7 @@ class BareTraining:
         self._network = build_network(backbone, len(sites[0].classes)).to(self._device)
         write_tensors(dict(self._network.state_dict(keep_vars=True)), head)
         self._parameters = list(self._network.parameters())
-        views = settings.model_dump(include=set(AugmentationSettings.__annotations__))
-        self._augmentation = Augmentation(AugmentationSettings(**views))
+        self._augmentation = Augmentation(strengths_of(settings))
         self._transform = backbone.transform
         counts = class_counts(sites)
         total = np.sum(list(counts.values()), axis=0)

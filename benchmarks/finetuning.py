@@ -24,16 +24,16 @@ _RESULT = "finetuning.json"
 
 @dataclass(frozen=True)
 class Tier:
-    """Studies of the same settings.
+    """One or two studies of the same settings.
 
     Attributes
     ----------
     title : str
         What is measured.
-    studies : tuple of str
-        ``fine-tuning``, and ``fine-tuning-left-out``.
     strategies : tuple of str
         With their settings.
+    left_out : tuple of str
+        Those that are also run without each site in turn, and tested there.
     training : tuple of str
         ``key=value`` of training.
     backbone : str
@@ -45,39 +45,38 @@ class Tier:
     """
 
     title: str
-    studies: tuple[str, ...]
     strategies: tuple[str, ...]
     training: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
     backbone: str = "efficientnet_lite0"
     split_seeds: tuple[int, ...] = (1,)
     local: bool = True
 
 
-BOTH = ("fine-tuning", "fine-tuning-left-out")
+STUDY, STUDY_WITHOUT = "fine-tuning", "fine-tuning-left-out"
 TIERS = {
     "strategies": Tier(
-        "Every strategy, 300 steps at 112 x 84",
-        BOTH,
+        "Every strategy, 150 steps at 112 x 84",
         tuple(STRATEGIES),
-        ("plan=all:30", "steps=10", "validate_every=10"),
+        ("plan=all:15", "steps=10", "validate_every=5"),
+        # A mean, a held-back one, a corrected one, own norms, and one optimiser for all.
+        ("fedavg", "fedprox", "scaffold", "fedbn", "fedadam", "shared-moments"),
         "efficientnet_lite0+view:112x84",
     ),
     "full": Tier(
         "700 steps at 224 x 168, averaged after every 5",
-        BOTH[:1],
         ("fedavg", "shared-moments"),
         ("plan=all:140", "steps=5", "validate_every=35"),
-        "efficientnet_lite0+view:224x168",
-        (1, 3, 4),
+        backbone="efficientnet_lite0+view:224x168",
+        split_seeds=(1, 3, 4),
         local=False,
     ),
     "each-step": Tier(
         "700 steps at 224 x 168, averaged after each",
-        BOTH[:1],
         ("shared-moments",),
         ("plan=all:700", "steps=1", "validate_every=175"),
-        "efficientnet_lite0+view:224x168",
-        (1, 3, 4),
+        backbone="efficientnet_lite0+view:224x168",
+        split_seeds=(1, 3, 4),
         local=False,
     ),
 }
@@ -86,12 +85,14 @@ TIERS = {
 def run(tier: Tier, cohort: Path, folder: Path) -> dict[str, Any]:
     """Run a tier's studies, or what is left of them, and give their results by name."""
     found = {}
-    for study in tier.studies:
+    for study, strategies in ((STUDY, tier.strategies), (STUDY_WITHOUT, tier.left_out)):
+        if not strategies:
+            continue
         out = folder / study
         program = Path(sys.executable).with_name("dermafed")
         command = [str(program), "study", study, str(cohort)]
         command += ["--out", str(out), "--backbone", tier.backbone]
-        command += [part for name in tier.strategies for part in ("--learner", name)]
+        command += [part for name in strategies for part in ("--learner", name)]
         command += [part for one in tier.training for part in ("--train", one)]
         command += [part for seed in tier.split_seeds for part in ("--split-seed", str(seed))]
         command += [] if tier.local else ["--no-local"]
@@ -102,7 +103,7 @@ def run(tier: Tier, cohort: Path, folder: Path) -> dict[str, Any]:
 
 def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Make the table's rows: every model once, the frozen head of the first strategy."""
-    main, left_out = found[BOTH[0]], found.get(BOTH[1])
+    main, left_out = found[STUDY], found.get(STUDY_WITHOUT)
     first = main["settings"]["learners"][0]
     series = dict.fromkeys((c["learner"], c["model"]) for c in main["cells"])
     made = []

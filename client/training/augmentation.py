@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from common.finetuning.settings import TrainingSettings
+
 # v2.ElasticTransform's default: the standard deviation, in pixels, that smooths displacements.
 ELASTIC_SIGMA = 5.0
 
@@ -70,6 +72,12 @@ class AugmentationSettings:
     saturation: float
     hue: float
     elastic: float
+
+
+def strengths_of(settings: TrainingSettings) -> AugmentationSettings:
+    """Give the strengths that settings of training name."""
+    names = set(AugmentationSettings.__annotations__)
+    return AugmentationSettings(**settings.model_dump(include=names))
 
 
 class Augmentation:

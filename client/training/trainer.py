@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from client.site import Site
-from client.training.augmentation import Augmentation, AugmentationSettings
+from client.training.augmentation import Augmentation, strengths_of
 from client.training.feed import KeptFeed, PixelFeed
 from client.training.keep import Keep
 from client.training.local import Batches, LocalTraining, own_arrays
@@ -213,11 +213,10 @@ class Trainer:
     def _feed(self, place: Place, keep: Keep, images: int) -> PixelFeed | KeptFeed:
         depth, settings = place.phase.depth, self._settings
         if depth not in self._feeds:
-            views = settings.model_dump(include=set(AugmentationSettings.__annotations__))
             fresh = PixelFeed(
                 self.site.pixels,
                 self._members,
-                Augmentation(AugmentationSettings(**views)),
+                Augmentation(strengths_of(settings)),
                 self.network,
                 depth,
                 precision=self._precision,

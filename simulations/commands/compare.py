@@ -10,6 +10,7 @@ import typer
 
 from common.console import messages, output, progress_bar, say
 from common.feature_cache import default_cache
+from common.finetuning.strategies import STRATEGIES
 from common.learners import LEARNERS
 from common.options import CacheFolder, SkipUnreadable
 from common.sources.embedded import embedded_cohort
@@ -42,6 +43,26 @@ def compare(
             f"each; {', '.join(DEFAULT_TREATMENTS)} if absent."
         ),
     ] = None,
+    views: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Augmented views of each training image that heads learn from beside it; once "
+            "for each number; 0 if absent."
+        ),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Fine-tune each backbone, too, on the same split: {', '.join(STRATEGIES)}; with "
+            "settings as 'fedprox mu=0.01'; once for each; none if absent."
+        ),
+    ] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="key=value of training; the augmentation is that of the views, too.",
+        ),
+    ] = None,
     turns: Annotated[
         int,
         typer.Option(help="Of the five parts of the cohort, how many are tested in turn."),
@@ -58,7 +79,9 @@ def compare(
     """Compare backbones x classifiers x treatments of imbalance, each a federation of all sites.
 
     Every image is tested once, by a model that has seen no image of its lesion. Interrupted, the
-    same command goes on. Each backbone is first matched to a reference output.
+    same command goes on. Each backbone is first matched to a reference output. With --strategy,
+    fine-tuned networks stand beside heads on frozen features; with --views, the heads have seen the
+    same augmentation.
 
     Examples
     --------
@@ -67,6 +90,8 @@ def compare(
       dermafed compare path/to/HAM10000 --backbone efficientnet_lite0 --backbone efficientnet_lite1
 
       dermafed compare path/to/HAM10000 --learner logistic --learner forest --imbalance smote
+
+      dermafed compare path/to/HAM10000 --views 0 --views 4 --strategy fedavg --train plan=all:70
     """
     console = messages()
     backbones = tuple(backbone or ("efficientnet_lite0",))
@@ -82,14 +107,20 @@ def compare(
         backbones=backbones,
         treatments=tuple(imbalance or ()),
         turns=turns,
+        views=tuple(views or (0,)),
+        strategies=tuple(strategy or ()),
+        training=" ".join(train or ()),
         skip_unreadable=skip_unreadable,
     )
     options.check()
     # Random weights, or another network's, would give numbers that look like results.
     from common.backbones.reference import match_reference
+    from simulations.studies.network_cost import network_cost
 
+    networks = {}
     for name in backbones:
         match = match_reference(name)
+        networks[name] = network_cost(name)
         say(console, f"{match.name}: matches {match.against} ({match.difference:.0e})")
     if cohort is None:
         with progress_bar(console, "synthetic cohort") as bar:
@@ -102,6 +133,12 @@ def compare(
     from simulations.studies.screen import screen
 
     with screen(console) as display:
-        result = run_study(STUDY, options, ray_address=ray_address, display=display)
+        result = run_study(
+            STUDY,
+            options,
+            ray_address=ray_address,
+            display=display,
+            more={"networks": networks},
+        )
     draw_comparison(result, options.out)
     show_comparison(output(), result, options.out)

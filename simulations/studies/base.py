@@ -40,6 +40,10 @@ class Plan:
         Of imbalance, for the comparison; see `simulations.studies.compare`.
     turns : int
         Of the split, for the comparison.
+    views : tuple of int
+        Numbers of augmented views beside each training image, for the comparison's heads.
+    strategies : tuple of str
+        Of fine-tuning, with their settings, for the comparison.
     """
 
     sites: tuple[str, ...]
@@ -54,6 +58,8 @@ class Plan:
     backbones: tuple[str, ...] = ("efficientnet_lite0",)
     treatments: tuple[str, ...] = ()
     turns: int = 1
+    views: tuple[int, ...] = (0,)
+    strategies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,13 @@ class Pair:
     ----------
     a, b : (str, str)
         Model and condition; a model of `BASELINE` goes with every learner.
+    learners : (str, str) or None
+        Those of a and of b; None for the same of both, any of the plan's.
     """
 
     a: tuple[str, str]
     b: tuple[str, str]
+    learners: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from common.learners import LEARNERS, read_settings
-from common.learners.settings import parse_assignments
+from common.learners.ensemble.members import EnsembleSettings, format_member, parse_member
+from common.learners.settings import LearnerSettings, parse_assignments
 
 # What each of a learner's settings of this kind calls it.
 _BALANCED = {
     "class_weight": {"balanced": "balanced", "none": "none"},
     "priors": {"balanced": "uniform", "none": "empirical"},
 }
+# Where ensembles name their members.
+_MEMBERS = ("members", "base")
 
 
 def with_class_weight(learner: str, text: str, class_weight: str) -> dict[str, str]:
@@ -20,7 +23,8 @@ def with_class_weight(learner: str, text: str, class_weight: str) -> dict[str, s
     learner : str
         Its name.
     text : str
-        ``"key=value key=value"``; what it says of the weights stays.
+        ``"key=value key=value"``; what it says of the weights stays. An ensemble's members are
+        weighted alike.
     class_weight : str
         ``balanced``, ``none``, or empty for the learner's own default.
 
@@ -33,11 +37,29 @@ def with_class_weight(learner: str, text: str, class_weight: str) -> dict[str, s
     SettingsError
         If the learner or a setting is unknown or out of bounds.
     """
-    read_settings(learner, text)
+    settings = read_settings(learner, text)
     assignments = parse_assignments(text)
     if not class_weight:
         return assignments
+    if isinstance(settings, EnsembleSettings):
+        assignments |= _weighted_members(settings, class_weight)
+    return _weighted(learner, assignments, class_weight)
+
+
+def _weighted(learner: str, assignments: dict[str, str], class_weight: str) -> dict[str, str]:
     for setting, values in _BALANCED.items():
         if setting in LEARNERS[learner][0].settings_type.model_fields:
             assignments.setdefault(setting, values[class_weight])
     return assignments
+
+
+def _weighted_members(settings: LearnerSettings, class_weight: str) -> dict[str, str]:
+    found = {}
+    for key in _MEMBERS:
+        if key in type(settings).model_fields:
+            members = [parse_member(text) for text in getattr(settings, key).split(",")]
+            found[key] = ",".join(
+                format_member(name, _weighted(name, values, class_weight))
+                for name, values in members
+            )
+    return found

@@ -1,9 +1,15 @@
-"""Comparison: backbones x classifiers x treatments of imbalance, cross-validated by lesion."""
+"""Comparison: backbones x classifiers x treatments of imbalance, cross-validated by lesion.
+
+Beside them stand networks that are fine-tuned on the same split with the same augmentation: heads
+may learn from augmented views, too.
+"""
 
 from __future__ import annotations
 
+from common.finetuning.settings import read_training
 from common.imbalance import read_treatment
-from simulations.studies.base import Label, Pair, Plan, Study
+from simulations.studies.base import Label, Pair, Plan, Study, Value
+from simulations.studies.fine_tuning import TUNED
 from simulations.studies.fit import BASELINE, Fit
 
 FEDERATED, SHORTCUT, MAJORITY = "federated", "shortcut", "majority"
@@ -13,9 +19,14 @@ DEFAULT_TREATMENTS = (UNWEIGHTED, WEIGHTED, "smote")
 ANY = "any features"
 
 
-def condition(backbone: str, treatment: str) -> str:
+def condition(backbone: str, treatment: str, views: int = 0) -> str:
     """Name a column of the comparison."""
-    return f"{backbone}, {treatment}"
+    return f"{backbone}, {treatment}" + (f", {views} views" if views else "")
+
+
+def tuned_condition(backbone: str) -> str:
+    """Name the column of networks that are fine-tuned."""
+    return f"{backbone}, {TUNED}"
 
 
 def _treatments(plan: Plan) -> tuple[str, ...]:
@@ -23,27 +34,48 @@ def _treatments(plan: Plan) -> tuple[str, ...]:
 
 
 def fits(plan: Plan) -> list[Fit]:
-    """List a federation for each backbone, learner, treatment and turn of the split."""
+    """List a federation for each backbone, learner, treatment, number of views and turn."""
     found = []
     for seed in plan.split_seeds:
         for turn in range(plan.turns):
             found.append(Fit(BASELINE, (MAJORITY, SHORTCUT), ANY, seed, turn=turn))
             found += [
-                Fit(
-                    learner,
-                    (FEDERATED,),
-                    condition(backbone, treatment),
-                    seed,
-                    backbone=backbone,
-                    turn=turn,
-                    class_weight="balanced" if treatment == WEIGHTED else "none",
-                    imbalance=resampling(treatment),
-                )
-                for backbone in plan.backbones
-                for treatment in _treatments(plan)
-                for learner in plan.learners
+                fit for backbone in plan.backbones for fit in _fits(plan, backbone, seed, turn)
             ]
     return found
+
+
+def _fits(plan: Plan, backbone: str, seed: int, turn: int) -> list[Fit]:
+    frozen = [
+        Fit(
+            learner,
+            (FEDERATED,),
+            condition(backbone, treatment, views),
+            seed,
+            backbone=backbone,
+            turn=turn,
+            class_weight="balanced" if treatment == WEIGHTED else "none",
+            imbalance=resampling(treatment),
+            views=views,
+        )
+        for views in plan.views
+        for treatment in _treatments(plan)
+        for learner in plan.learners
+    ]
+    tuned = [
+        Fit(
+            strategy,
+            (TUNED,),
+            tuned_condition(backbone),
+            seed,
+            seed=plan.seed + seed,
+            backbone=backbone,
+            turn=turn,
+            training=plan.training,
+        )
+        for strategy in plan.strategies
+    ]
+    return frozen + tuned
 
 
 def resampling(treatment: str) -> str:
@@ -60,23 +92,50 @@ def resampling(treatment: str) -> str:
 
 
 def label(fit: Fit, model: str) -> Label:
-    """Name model and condition, and give the backbone and the treatment as values."""
-    backbone, _, treatment = fit.condition.partition(", ")
-    return Label(model, fit.condition, {"backbone": backbone, "treatment": treatment})
+    """Name model and condition; give backbone, treatment and number of views as values."""
+    backbone, _, rest = fit.condition.partition(", ")
+    treatment = rest.partition(", ")[0]
+    if fit.training:
+        treatment = read_training(fit.training).balance
+    about: dict[str, Value] = {"backbone": backbone, "treatment": treatment, "views": fit.views}
+    return Label(model, fit.condition, about)
 
 
 def pairs(plan: Plan) -> list[Pair]:
-    """Compare treatments with the first, backbones with the first, and all with the shortcut."""
+    """List what is compared.
+
+    Treatments with the first, numbers of views with the first, backbones with the first, and all
+    with the shortcut; each fine-tuned network with each head that has seen the most views.
+    """
     first, *others = _treatments(plan)
+    least, *more = plan.views
     found = []
     for backbone in plan.backbones:
-        base = (FEDERATED, condition(backbone, first))
-        found += [Pair((FEDERATED, condition(backbone, one)), base) for one in others]
+        base = (FEDERATED, condition(backbone, first, least))
+        found += [Pair((FEDERATED, condition(backbone, one, least)), base) for one in others]
+        found += [Pair((FEDERATED, condition(backbone, first, one)), base) for one in more]
+        found += _tuned_pairs(plan, backbone)
     for treatment in (first, *others):
-        base = (FEDERATED, condition(plan.backbones[0], treatment))
-        found += [Pair((FEDERATED, condition(one, treatment)), base) for one in plan.backbones[1:]]
+        base = (FEDERATED, condition(plan.backbones[0], treatment, least))
+        found += [
+            Pair((FEDERATED, condition(one, treatment, least)), base) for one in plan.backbones[1:]
+        ]
         found.append(Pair(base, (SHORTCUT, ANY)))
     return found
+
+
+def _tuned_pairs(plan: Plan, backbone: str) -> list[Pair]:
+    tuned = (TUNED, tuned_condition(backbone))
+    return [
+        Pair(
+            tuned,
+            (FEDERATED, condition(backbone, treatment, max(plan.views))),
+            learners=(strategy, learner),
+        )
+        for strategy in plan.strategies
+        for learner in plan.learners
+        for treatment in _treatments(plan)
+    ]
 
 
 STUDY = Study(
@@ -90,6 +149,7 @@ STUDY = Study(
         "svm kernel=rff pca=128",
         "forest min_leaf=5",
         "xgboost",
+        "soft-vote members=logistic:pca=128,lda,svm:kernel=rff:pca=128",
     ),
     by=("all", "site"),
     fits=fits,

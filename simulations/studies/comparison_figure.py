@@ -9,6 +9,7 @@ import numpy as np
 
 from common.whole_file import whole_file
 from simulations.studies.compare import FEDERATED
+from simulations.studies.fine_tuning import TUNED
 
 FIGURE_FILE = "comparison.svg"
 _WIDTH, _HEIGHT, _MARGIN = 1.1, 0.45, 3.0
@@ -31,17 +32,15 @@ def draw_comparison(result: dict[str, Any], out: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    cells = [one for one in result["cells"] if one["model"] == FEDERATED and one["by"] == "all"]
+    models = (FEDERATED, TUNED)
+    cells = [one for one in result["cells"] if one["model"] in models and one["by"] == "all"]
     learners = list(dict.fromkeys(cell["learner"] for cell in cells))
-    columns = list(
-        dict.fromkeys((cell["about"]["backbone"], cell["about"]["treatment"]) for cell in cells)
-    )
+    columns = list(dict.fromkeys(_column(cell) for cell in cells))
     values = np.full((len(learners), len(columns)), np.nan)
     for cell in cells:
         value = cell["metrics"].get("balanced_accuracy", [None])[0]
-        column = (cell["about"]["backbone"], cell["about"]["treatment"])
         if value is not None:
-            values[learners.index(cell["learner"]), columns.index(column)] = value
+            values[learners.index(cell["learner"]), columns.index(_column(cell))] = value
     size = (_MARGIN + _WIDTH * len(columns), 1.5 + _HEIGHT * len(learners))
     # Text stays text, and no date or random identifier makes two drawings of one result differ.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermafed"}):
@@ -51,13 +50,22 @@ def draw_comparison(result: dict[str, Any], out: Path) -> None:
         for row, column in np.ndindex(values.shape):
             value = values[row, column]
             dark = (value - low) / max(high - low, 1e-9) < _DARK
-            text = "-" if np.isnan(value) else f"{value:.3f}"
+            text = "" if np.isnan(value) else f"{value:.3f}"
             colour = "white" if dark else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour)
-        axes.set_xticks(range(len(columns)), [f"{b}\n{t}" for b, t in columns], fontsize="small")
+        axes.set_xticks(range(len(columns)), columns, fontsize="small")
         axes.set_yticks(range(len(learners)), learners)
         axes.set_title("Federations of all sites, cross-validated by lesion", loc="left")
         figure.colorbar(image, ax=axes, label="balanced accuracy")
         with whole_file(out / FIGURE_FILE) as partial:
             figure.savefig(partial, format="svg", metadata={"Date": None})
         plt.close(figure)
+
+
+def _column(cell: dict[str, Any]) -> str:
+    """Name a column of the figure, in lines."""
+    about = cell["about"]
+    if cell["model"] == TUNED:
+        return f"{about['backbone']}\n{TUNED}"
+    views = f"\n{about['views']} views" if about["views"] else ""
+    return f"{about['backbone']}\n{about['treatment']}{views}"

@@ -11,16 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from common.console import say
+from common.finetuning.settings import read_training
 from common.split import TURNS
 from simulations.studies.compare import FEDERATED
 from simulations.studies.comparison_figure import FIGURE_FILE
+from simulations.studies.fine_tuning import TUNED
 
 _METRICS = {"balanced_accuracy": "balanced accuracy", "macro_auc": "AUC"}
 _BYTES = 2**20
 _COLUMNS = (
-    "worst site: by balanced accuracy; ms: of the classifier, for one image; s: of one core, for "
+    "worst site: by balanced accuracy; views: augmented ones of each training image, beside it; "
+    "MiB model and ms: of network and classifier, for one image on one core; s: of one core, for "
     "one federation of the sites, features at hand"
 )
+# Networks that are fine-tuned draw views anew in each step.
+_ALL_VIEWS = "each step"
 
 
 @dataclass(frozen=True)
@@ -29,19 +34,20 @@ class Row:
 
     Attributes
     ----------
-    learner, backbone, treatment : str
+    learner, backbone, treatment, views : str
         What it is.
     metrics : dict of str to list
         Value, low and high ends of the interval, by metric.
     worst_site : (str, float) or None
         The site with the lowest balanced accuracy.
     cost : dict of str to float
-        As in ``result.json``.
+        As in ``result.json``, ``model_bytes`` and ``milliseconds`` with the network's.
     """
 
     learner: str
     backbone: str
     treatment: str
+    views: str
     metrics: dict[str, list[float | None]]
     worst_site: tuple[str, float] | None
     cost: dict[str, float]
@@ -50,7 +56,7 @@ class Row:
 def rows_of(result: dict[str, Any]) -> list[Row]:
     """List the combinations of a comparison's result, the best balanced accuracy first."""
     key = ("learner", "model", "condition")
-    cells = [cell for cell in result["cells"] if cell["model"] == FEDERATED]
+    cells = [cell for cell in result["cells"] if cell["model"] in (FEDERATED, TUNED)]
     costs = {tuple(cost[name] for name in key): cost for cost in result["costs"]}
     sites: dict[tuple[str, ...], list[tuple[float, str]]] = {}
     for cell in cells:
@@ -64,17 +70,32 @@ def rows_of(result: dict[str, Any]) -> list[Row]:
             continue
         name = tuple(cell[part] for part in key)
         worst = min(sites.get(name, []), default=None)
+        about, tuned = cell["about"], cell["model"] == TUNED
         rows.append(
             Row(
                 cell["learner"],
-                cell["about"]["backbone"],
-                cell["about"]["treatment"],
+                about["backbone"],
+                about["treatment"],
+                _ALL_VIEWS if tuned else str(about["views"]),
                 {metric: cell["metrics"].get(metric, [None, None, None]) for metric in _METRICS},
                 None if worst is None else (worst[1], worst[0]),
-                costs[name],
+                _with_network(costs[name], result, about["backbone"], tuned=tuned),
             )
         )
     return sorted(rows, key=lambda row: -(row.metrics["balanced_accuracy"][0] or 0.0))
+
+
+def _with_network(
+    cost: dict[str, float], result: dict[str, Any], backbone: str, *, tuned: bool
+) -> dict[str, float]:
+    network = result["networks"][backbone]
+    # What is fine-tuned predicts an image and, unless told otherwise, its mirror image.
+    passes = 2 if tuned and read_training(result["settings"]["training"]).flip_average else 1
+    return {
+        **cost,
+        "model_bytes": cost["model_bytes"] + network["bytes"],
+        "milliseconds": cost["milliseconds"] + passes * network["milliseconds"],
+    }
 
 
 def show_comparison(console: Console, result: dict[str, Any], out: Path) -> None:
@@ -92,7 +113,7 @@ def show_comparison(console: Console, result: dict[str, Any], out: Path) -> None
     turns = result["settings"]["turns"]
     tested = "every image tested once" if turns == TURNS else f"{turns} of {TURNS} parts tested"
     table = Table(title=f"{tested}, with 95% intervals", title_justify="left")
-    for name in ("backbone", "classifier", "imbalance"):
+    for name in ("backbone", "classifier", "imbalance", "views"):
         table.add_column(name)
     for name in (*_METRICS.values(), "worst site", "rounds", "MiB up", "MiB model", "ms", "s"):
         table.add_column(name, justify="right")
@@ -100,13 +121,13 @@ def show_comparison(console: Console, result: dict[str, Any], out: Path) -> None
         worst = "-" if row.worst_site is None else f"{row.worst_site[0]} {row.worst_site[1]:.3f}"
         cost = row.cost
         table.add_row(
-            *(Text(part) for part in (row.backbone, row.learner, row.treatment)),
+            *(Text(part) for part in (row.backbone, row.learner, row.treatment, row.views)),
             *(_shown(row.metrics[metric]) for metric in _METRICS),
             Text(worst),
             f"{cost['rounds']:.0f}",
             f"{cost['bytes_up'] / _BYTES:.1f}",
-            f"{cost['model_bytes'] / _BYTES:.2f}",
-            f"{cost['milliseconds']:.2f}",
+            f"{cost['model_bytes'] / _BYTES:.1f}",
+            f"{cost['milliseconds']:.1f}",
             f"{cost['seconds']:.1f}",
         )
     console.print(table)
@@ -120,7 +141,8 @@ def show_comparison(console: Console, result: dict[str, Any], out: Path) -> None
 
 
 def _baselines(result: dict[str, Any]) -> list[dict[str, Any]]:
-    return [one for one in result["cells"] if one["model"] != FEDERATED and one["by"] == "all"]
+    models = (FEDERATED, TUNED)
+    return [one for one in result["cells"] if one["model"] not in models and one["by"] == "all"]
 
 
 def _words(cell: dict[str, Any]) -> str:

@@ -37,6 +37,8 @@ class Lab:
         The same of other backbones, by name.
     looks : mapping of str to ndarray of float32, shape (n, dimension)
         Features of the images as `simulations.looks` changes them, by the partition's text.
+    views : mapping of str to ndarray of float32, shape (views, n, dimension)
+        Features of the images' augmented views, by the backbone's name.
     """
 
     cohort: Cohort
@@ -44,6 +46,7 @@ class Lab:
     x: NDArray[np.float32]
     looks: Mapping[str, NDArray[np.float32]]
     others: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    views: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def without_files(self) -> Lab:
         """Give the lab for workers, who open no image and need not be sent where they lie."""
@@ -56,6 +59,12 @@ class Lab:
             return self.looks[fit.partition]
         own = fit.backbone in ("", self.backbone_name)
         return self.x if own else self.others[fit.backbone]
+
+    def view_features(self, fit: Fit) -> NDArray[np.float32]:
+        """Give the features of the views that a fit sees, shape (views, n, dimension)."""
+        if not fit.views:
+            return np.empty((0, *self.x.shape), dtype=np.float32)
+        return self.views[fit.backbone or self.backbone_name][: fit.views]
 
 
 @dataclass(frozen=True)

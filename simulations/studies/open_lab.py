@@ -15,6 +15,7 @@ from common.cohort import Cohort
 from common.errors import StudyError
 from common.feature_cache import FeatureCache
 from common.features import Progress, extract
+from common.finetuning.settings import read_training
 from common.partition import make_partition
 from common.versions import package_versions
 from simulations.studies.base import Study
@@ -84,7 +85,36 @@ def open_lab(
     }
     for name in others:
         others[name] = _other_features(readable, name, options, display)
-    return Lab(readable, options.backbone, features.x, looks, others), notes
+    views = _views(readable, options, fits, display)
+    return Lab(readable, options.backbone, features.x, looks, others, views), notes
+
+
+def _views(
+    cohort: Cohort, options: StudyOptions, fits: list[Fit], display: Display
+) -> dict[str, NDArray[np.float32]]:
+    """Read the features of the augmented views that fits ask for, drawn as training draws them."""
+    most: dict[str, int] = {}
+    for fit in fits:
+        if fit.views:
+            name = fit.backbone or options.backbone
+            most[name] = max(most.get(name, 0), fit.views)
+    if not most:
+        return {}
+    from client.training.augmentation import strengths_of
+    from simulations.view_features import view_features
+
+    strengths = strengths_of(read_training(options.training))
+    return {
+        name: view_features(
+            cohort.path,
+            views,
+            strengths,
+            get_backbone(name),
+            options.cache,
+            display.images(f"views of {name}"),
+        )
+        for name, views in most.items()
+    }
 
 
 def _other_features(
@@ -144,11 +174,16 @@ def lab_identities(lab: Lab, fits: Sequence[Fit]) -> dict[Fit, str]:
     columns = (cohort.image_id, cohort.y, cohort.site, cohort.group, cohort.sex)
     for column in (*columns, cohort.localisation, cohort.age):
         table.update("\n".join(map(str, column.tolist())).encode())
-    seen: dict[tuple[str, int], str] = {}
+    seen: dict[tuple[str, int, int], str] = {}
+    found = {}
     for fit in fits:
         name, x = fit.backbone or lab.backbone_name, lab.features(fit)
-        if (name, id(x)) not in seen:
-            about = json.dumps([cohort.classes, get_backbone(name).fingerprint, package_versions()])
-            whole = table.digest() + about.encode() + x.tobytes()
-            seen[name, id(x)] = blake2b(whole, digest_size=16).hexdigest()
-    return {fit: seen[fit.backbone or lab.backbone_name, id(lab.features(fit))] for fit in fits}
+        about = (name, id(x), fit.views)
+        if about not in seen:
+            text = json.dumps([cohort.classes, get_backbone(name).fingerprint, package_versions()])
+            whole = blake2b(table.digest() + text.encode(), digest_size=16)
+            whole.update(x.data)
+            whole.update(lab.view_features(fit).data)
+            seen[about] = whole.hexdigest()
+        found[fit] = seen[about]
+    return found

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.backbones import get_backbone
+from common.backbones import Backbone, get_backbone
 from common.cohort import Cohort
 from common.errors import StudyError
 from common.finetuning.plan import parse_plan
@@ -20,6 +20,8 @@ from common.split import TURNS
 from simulations.studies.base import Plan
 from simulations.studies.compare import resampling
 from simulations.studies.fit import BASELINE, Fit
+
+MOST_VIEWS = 64
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class StudyOptions:
         Whether a study of fine-tuning also lets each site fine-tune alone.
     skip_unreadable : bool
         Leave unreadable images out instead of failing.
-    backbones, treatments, turns
+    backbones, treatments, turns, views, strategies
         For the comparison, as `simulations.studies.base.Plan`.
     """
 
@@ -77,6 +79,8 @@ class StudyOptions:
     backbones: tuple[str, ...] = ()
     treatments: tuple[str, ...] = ()
     turns: int = 1
+    views: tuple[int, ...] = (0,)
+    strategies: tuple[str, ...] = ()
 
     def check(self, *, tunes: bool = False) -> None:
         """Refuse what cannot be run.
@@ -96,17 +100,13 @@ class StudyOptions:
         backbone = get_backbone(self.backbone)
         self._check_comparison()
         self._check_imbalance(tunes=tunes)
-        if tunes and not backbone.stages:
-            raise StudyError(f"backbone {self.backbone}: has no stages, so it is not fine-tuned")
+        read_training(self.training)
         if tunes:
-            parse_plan(read_training(self.training).plan, backbone.stages)
-        for learner in self.learners:
-            name, _, settings = learner.partition(" ")
-            if tunes:
-                training_of(name, self.training)
-                read_strategy(name, settings)
-            else:
+            self._check_tuning(backbone, self.learners)
+        else:
+            for learner in self.learners:
                 # The number of classes does not matter to any check.
+                name, _, settings = learner.partition(" ")
                 make_learner(name, Problem(("a", "b"), backbone.dimension), settings)
         if not self.split_seeds or min(self.split_seeds) < 0:
             raise StudyError("--split-seed: give one or more whole numbers from 0")
@@ -121,6 +121,8 @@ class StudyOptions:
             ("--images-per-site", self.images_per_site),
             ("--backbone", self.backbones),
             ("--imbalance", self.treatments),
+            ("--views", self.views),
+            ("--strategy", self.strategies),
         ):
             if len(set(values)) != len(values):
                 raise StudyError(f"{option}: a value stands twice; give it once")
@@ -132,6 +134,21 @@ class StudyOptions:
             resampling(treatment)
         if not 1 <= self.turns <= TURNS:
             raise StudyError(f"--turns: must be from 1 to {TURNS}")
+        if min(self.views) < 0 or max(self.views) > MOST_VIEWS:
+            raise StudyError(f"--views: must be from 0 to {MOST_VIEWS}")
+        for name in self.backbones if self.strategies else ():
+            self._check_tuning(get_backbone(name), self.strategies)
+
+    def _check_tuning(self, backbone: Backbone, strategies: Sequence[str]) -> None:
+        if not backbone.stages:
+            raise StudyError(
+                f"backbone {backbone.name}: has no stages, so it is not fine-tuned; leave it out"
+            )
+        parse_plan(read_training(self.training).plan, backbone.stages)
+        for strategy in strategies:
+            name, _, settings = strategy.partition(" ")
+            training_of(name, self.training)
+            read_strategy(name, settings)
 
     def _check_imbalance(self, *, tunes: bool) -> None:
         if read_treatment(self.imbalance).text and tunes:
@@ -170,6 +187,8 @@ class StudyOptions:
             backbones=self.backbones or (self.backbone,),
             treatments=self.treatments,
             turns=self.turns,
+            views=self.views,
+            strategies=self.strategies,
             largest=max(int((cohort.site == site).sum()) for site in cohort.sites),
         )
 

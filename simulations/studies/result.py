@@ -120,7 +120,9 @@ def comparisons(
     learners: Sequence[str],
     found: Mapping[Any, Evaluated],
 ) -> list[Json]:
-    """Compare pairs of series in every group, for each learner.
+    """Compare pairs of series in every group, for each learner that has both.
+
+    Where the two sides have learners of their own, the second's stands before its condition.
 
     Parameters
     ----------
@@ -134,11 +136,13 @@ def comparisons(
         All series.
     """
     entries = []
-    for learner in learners:
-        for pair in pairs:
-            a, b = (_series(found, learner, *side) for side in (pair.a, pair.b))
+    for pair in pairs:
+        both = [pair.learners] if pair.learners else [(learner, learner) for learner in learners]
+        for learner, other in both:
+            a, b = _series(found, learner, *pair.a), _series(found, other, *pair.b)
             if a is None or b is None:
                 continue
+            against = pair.b[1] if learner == other else f"{other}: {pair.b[1]}"
             for grouping in by:
                 for metric in COMPARED:
                     differences = compare(a.draws[grouping, metric], b.draws[grouping, metric])
@@ -150,7 +154,7 @@ def comparisons(
                             "by": grouping,
                             "metric": metric,
                             "a": {"model": pair.a[0], "condition": pair.a[1]},
-                            "b": {"model": pair.b[0], "condition": pair.b[1]},
+                            "b": {"model": pair.b[0], "condition": against},
                             "groups": {g: difference_json(d) for g, d in differences.items()},
                         }
                     )

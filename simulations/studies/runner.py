@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,12 @@ _UNFINISHED = ".unfinished"
 
 
 def run_study(
-    study: Study, options: StudyOptions, *, ray_address: str | None, display: Display
+    study: Study,
+    options: StudyOptions,
+    *,
+    ray_address: str | None,
+    display: Display,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run a study, or what is left of it, and write its folder.
 
@@ -46,6 +51,8 @@ def run_study(
         the cluster through Ray.
     display : Display
         Shows what happens.
+    more : mapping or None
+        What ``result.json`` holds besides.
 
     Returns
     -------
@@ -111,6 +118,7 @@ def run_study(
         "seconds": {},
         "machine": f"{cpus} cores",
         "versions": package_versions(),
+        **(more or {}),
     }
     seconds.lap("write")
     outcome["seconds"] = seconds.laps

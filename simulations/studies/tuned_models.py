@@ -18,6 +18,7 @@ from common.evaluation import class_probabilities
 from common.finetuning.head import head_settings
 from common.finetuning.model import NetworkModel, load_network
 from common.finetuning.order import Order
+from common.finetuning.strategies import CLASSIFIER
 from common.model import Model, load_model
 from common.settings import RunSettings
 from common.split import Split
@@ -139,8 +140,11 @@ def tune(work: Work, strategy: str, sites: Mapping[str, NDArray[np.intp]], folde
     del nodes
     gc.collect()
     seconds = time.perf_counter() - start
-    cost = Cost(1, result["rounds"], result["bytes_up"], result["bytes_down"], seconds)
-    return Tuned(settings, load_model(run), load_network(run), result, cost)
+    network = load_network(run)
+    # Beside the backbone's own weights, as of a head.
+    size = sum(a.nbytes for name, a in network.arrays.items() if name.startswith(CLASSIFIER))
+    cost = Cost(1, result["rounds"], result["bytes_up"], result["bytes_down"], seconds, size)
+    return Tuned(settings, load_model(run), network, result, cost)
 
 
 def _federated(work: Work) -> Tuned:

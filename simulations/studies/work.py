@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from client.learning_rows import treated
 from client.node import learner_folds
 from client.site import Site, make_site
 from common.errors import StudyError
-from common.imbalance import Resampled, read_treatment
+from common.imbalance import UNTREATED, Resampled, Treatment, read_treatment
 from common.learners import read_settings
 from common.learners.base import SiteData
 from common.model import Model, load_model
@@ -154,8 +155,8 @@ def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
     if asked:
         # Images that are added span nothing new, though they count; those that are left span less.
         adds = read_treatment(bench.fit.imbalance).adds
-        real = bench.x[bench.rows(Split.TRAIN, sites)]
-        train = real if adds else learning_data(bench, sites).x
+        seen = replace(bench, fit=replace(bench.fit, imbalance="")) if adds else bench
+        train = learning_data(seen, sites).x
         assignments["pca"] = str(min(asked, _directions(train.astype(np.float64))))
     return RunSettings(
         learner=learner,
@@ -170,7 +171,7 @@ def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
 
 def learning_data(bench: Bench, sites: tuple[str, ...]) -> SiteData:
     """Give what sites learn from, in one place: their training images, each site's treated."""
-    if not bench.fit.imbalance:
+    if not (bench.fit.imbalance or bench.fit.views):
         rows = bench.rows(Split.TRAIN, sites)
         return SiteData(bench.x[rows], bench.lab.cohort.y[rows])
     parts = [treated_at(bench, site).data for site in sites]
@@ -180,7 +181,7 @@ def learning_data(bench: Bench, sites: tuple[str, ...]) -> SiteData:
 
 
 def treated_at(bench: Bench, site: str) -> Resampled:
-    """Treat a site's training images as the site does in the lab."""
+    """Give what a site learns from instead of its training images alone, in the lab."""
     settings = RunSettings(
         learner=bench.fit.learner.partition(" ")[0],
         learner_settings=bench.fit.learner.partition(" ")[2],
@@ -189,7 +190,7 @@ def treated_at(bench: Bench, site: str) -> Resampled:
     )
     found = _site(bench, site, settings).treated
     if found is None:
-        raise StudyError(f"site {site}: no treatment of imbalance in this fit")
+        raise StudyError(f"site {site}: no views and no treatment of imbalance in this fit")
     return found
 
 
@@ -208,7 +209,8 @@ def _site(bench: Bench, name: str, settings: RunSettings) -> Site:
 
 def site_of_rows(bench: Bench, name: str, rows: NDArray[np.intp], settings: RunSettings) -> Site:
     """Make a site of some of the bench's images, as positions in the cohort."""
-    return make_site(
+    treatment = read_treatment(settings.imbalance)
+    site = make_site(
         name,
         bench.lab.cohort,
         rows,
@@ -216,9 +218,23 @@ def site_of_rows(bench: Bench, name: str, rows: NDArray[np.intp], settings: RunS
         bench.backbone,
         split_seed=settings.split_seed,
         folds=learner_folds(settings),
-        treatment=read_treatment(settings.imbalance),
+        treatment=UNTREATED if bench.fit.views else treatment,
         turn=bench.fit.turn,
     )
+    return _with_views(site, bench, treatment) if bench.fit.views else site
+
+
+def _with_views(site: Site, bench: Bench, treatment: Treatment) -> Site:
+    """Let a site learn from views beside its training images; then comes the treatment."""
+    data, count = site.part(Split.TRAIN), 1 + bench.fit.views
+    views = bench.lab.view_features(bench.fit)[:, site.rows[site.member(Split.TRAIN)]]
+    seen = SiteData(
+        np.concatenate([data.x, *views]),
+        np.tile(data.y, count),
+        None if data.fold is None else np.tile(data.fold, count),
+    )
+    found = treated(seen, treatment, site.classes, site.disclosure, site.resample_key)
+    return replace(site, treated=found or Resampled(seen, len(data)))
 
 
 def only_class(bench: Bench, site: str) -> int | None:

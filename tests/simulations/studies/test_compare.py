@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,33 @@ def test_every_combination_is_run_in_every_turn_of_the_split() -> None:
         assert bool(fit.imbalance) == (about["treatment"] == "smote neighbours=3")
 
 
+def test_views_and_networks_stand_beside_the_heads_on_the_same_turns() -> None:
+    strategies = ("fedavg", "fedprox mu=0.1")
+    plan = replace(PLAN, views=(0, 4), strategies=strategies, training="plan=all:3")
+    fits = STUDY.fits(plan)
+    tuned = [fit for fit in fits if fit.learner in strategies]
+    assert Counter((fit.backbone, fit.turn) for fit in tuned) == {
+        (backbone, turn): 2 for backbone in ("one", "two") for turn in range(5)
+    }
+    assert {fit.training for fit in tuned} == {"plan=all:3"}
+    assert {STUDY.label(fit, "fine-tuned").about["treatment"] for fit in tuned} == {"sampling"}
+    heads = [fit for fit in fits if fit.learner in PLAN.learners]
+    assert Counter(fit.views for fit in heads) == {0: 60, 4: 60}
+    assert len({(fit.learner, fit.condition) for fit in heads}) == 24
+    assert len(set(fits)) == len(fits)
+
+
+def test_networks_are_compared_with_heads_that_have_seen_the_most_views() -> None:
+    plan = replace(PLAN, views=(0, 4), strategies=("fedavg",))
+    found = {(pair.learners, *pair.a, *pair.b) for pair in STUDY.pairs(plan) if pair.learners}
+    assert len(found) == 2 * 2 * 3
+    learners = ("fedavg", "forest min_leaf=5")
+    tuned = ("fine-tuned", "two, fine-tuned")
+    assert (learners, *tuned, "federated", "two, weights, 4 views") in found
+    plain = {(*pair.a, *pair.b) for pair in STUDY.pairs(plan) if not pair.learners}
+    assert ("federated", "one, none, 4 views", "federated", "one, none") in plain
+
+
 def test_treatments_and_backbones_are_compared_with_the_first_and_with_the_shortcut() -> None:
     found = {(*pair.a, *pair.b) for pair in STUDY.pairs(PLAN)}
     first, shortcut = "one, none", "any features"
@@ -63,6 +91,22 @@ def test_treatments_and_backbones_are_compared_with_the_first_and_with_the_short
         ("ncm", "", "balanced", {"priors": "uniform"}),
         ("ridge", "class_weight=none", "balanced", {"class_weight": "none"}),
         ("ridge", "", "", {}),
+        (
+            "soft-vote",
+            "members=ridge:pca=3,lda,svm:class_weight=none",
+            "balanced",
+            {
+                "members": "ridge:pca=3:class_weight=balanced,lda:priors=uniform,"
+                "svm:class_weight=none"
+            },
+        ),
+        ("local-vote", "", "none", {"base": "svm:class_weight=none"}),
+        (
+            "stack",
+            "members=lda",
+            "none",
+            {"members": "lda:priors=empirical", "class_weight": "none"},
+        ),
     ],
 )
 def test_classes_are_weighted_where_a_learner_can_and_its_text_leaves_it_open(
@@ -85,15 +129,33 @@ def test_what_cannot_be_compared_is_refused_before_any_work() -> None:
             check(turns=turns)
     with pytest.raises(StudyError, match="--imbalance: a value stands twice"):
         check(treatments=("none", "none"))
+    lite = ("efficientnet_lite0",)
+    check(backbones=lite, views=(0, 4), strategies=("fedavg",), training="plan=2:3")
+    for views in ((-1,), (0, 65)):
+        with pytest.raises(StudyError, match="--views: must be from 0 to 64"):
+            check(views=views)
+    with pytest.raises(SettingsError, match="fedavgg"):
+        check(backbones=lite, strategies=("fedavgg",))
+    with pytest.raises(SettingsError, match="steeps"):
+        check(backbones=lite, training="steeps=3")
+    with pytest.raises(StudyError, match="flip: has no stages"):
+        check(backbones=(*lite, "efficientnet_lite0+flip"), strategies=("fedavg",))
 
 
-def _cell(learner: str, treatment: str, by: str, group: str, value: float | None) -> Any:
+def _cell(
+    learner: str,
+    treatment: str,
+    by: str,
+    group: str,
+    value: float | None,
+    model: str = "federated",
+) -> Any:
     metrics = {} if value is None else {"balanced_accuracy": [value, value - 0.1, value + 0.1]}
     return {
         "learner": learner,
-        "model": "federated",
+        "model": model,
         "condition": f"net, {treatment}",
-        "about": {"backbone": "net", "treatment": treatment},
+        "about": {"backbone": "net", "treatment": treatment, "views": 0},
         "by": by,
         "group": group,
         "metrics": metrics,
@@ -102,23 +164,37 @@ def _cell(learner: str, treatment: str, by: str, group: str, value: float | None
 
 def _result() -> dict[str, Any]:
     cells = []
-    for learner, treatment, value in (("ridge", "none", 0.4), ("ridge", "smote", 0.6)):
-        cells.append(_cell(learner, treatment, "all", "all", value))
+    rows = (
+        ("ridge", "federated", "none", 0.4),
+        ("ridge", "federated", "smote", 0.6),
+        ("fedavg", "fine-tuned", "sampling", 0.55),
+    )
+    for learner, model, treatment, value in rows:
+        cells.append(_cell(learner, treatment, "all", "all", value, model))
         for site, less in (("north", 0.05), ("south", 0.2), ("empty", None)):
             own = None if less is None else value - less
-            cells.append(_cell(learner, treatment, "site", site, own))
+            cells.append(_cell(learner, treatment, "site", site, own, model))
     cost = {"rounds": 2, "bytes_up": 2**21, "model_bytes": 2**19, "milliseconds": 0.5, "seconds": 3}
     costs = [
-        {"learner": "ridge", "model": "federated", "condition": f"net, {treatment}", **cost}
-        for treatment in ("none", "smote")
+        {"learner": learner, "model": model, "condition": f"net, {treatment}", **cost}
+        for learner, model, treatment, _ in rows
     ]
-    fits = {"all": 10, "this_time": 10}
-    return {"cells": cells, "costs": costs, "fits": fits, "settings": {"turns": 5}}
+    return {
+        "cells": cells,
+        "costs": costs,
+        "fits": {"all": 10, "this_time": 10},
+        "settings": {"turns": 5, "training": ""},
+        "networks": {"net": {"bytes": 2.0**20, "milliseconds": 8.0}},
+    }
 
 
 def test_the_table_has_the_best_first_with_its_worst_site_and_its_costs(tmp_path: Path) -> None:
-    first, second = rows_of(_result())
-    assert (first.treatment, second.treatment) == ("smote", "none")
+    first, tuned, last = rows_of(_result())
+    assert (first.treatment, tuned.treatment, last.treatment) == ("smote", "sampling", "none")
+    assert (first.views, tuned.views) == ("0", "each step")
+    # Of network and head; what is fine-tuned sees an image and its mirror image.
+    assert (first.cost["model_bytes"], tuned.cost["model_bytes"]) == (1.5 * 2**20, 1.5 * 2**20)
+    assert (first.cost["milliseconds"], tuned.cost["milliseconds"]) == (8.5, 16.5)
     assert first.worst_site is not None
     assert first.worst_site[0] == "south"
     assert first.worst_site[1] == pytest.approx(0.4)
@@ -136,4 +212,6 @@ def test_the_figure_is_the_same_each_time_and_holds_each_value(tmp_path: Path) -
         draw_comparison(_result(), tmp_path)
         drawn.append((tmp_path / FIGURE_FILE).read_text(encoding="utf-8"))
     assert drawn[0] == drawn[1]
-    assert all(text in drawn[0] for text in ("0.400", "0.600", "ridge", "smote"))
+    assert all(
+        text in drawn[0] for text in ("0.400", "0.600", "0.550", "ridge", "smote", "fine-tuned")
+    )
