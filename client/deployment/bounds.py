@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from pydantic import TypeAdapter, ValidationError
+
 from client.deployment.settings import Bounds
 from common.backbones import TIMM_NAME, backbone_names
 from common.errors import BoundsError, SettingsError
 from common.finetuning.strategies import STRATEGIES
 from common.imbalance import read_treatment
 from common.learners import LEARNERS, read_settings
-from common.learners.ensemble.members import learners_of
+from common.learners.ensemble.members import EnsembleSettings, learners_of
+from common.learners.settings import LearnerSettings
 from common.settings import RunSettings
 
 
@@ -26,6 +31,7 @@ def check_bounds(bounds: Bounds, run: RunSettings) -> None:
     # An ensemble is no way round to a learner that the site does not allow.
     for member in learners_of(read_settings(run.learner, run.learner_settings)):
         _allow(f"learner {run.learner}: member", member, bounds.learners)
+    check_learner(bounds, run.learner, run.learner_settings)
     _allow("backbone", run.backbone, bounds.backbones)
     if run.strategy:
         _allow("strategy", run.strategy, bounds.strategies)
@@ -37,6 +43,35 @@ def check_bounds(bounds: Bounds, run: RunSettings) -> None:
         raise BoundsError(f"split-seed {run.split_seed}: this site allows {bounds.split_seed}")
     if run.draws > bounds.most_draws:
         raise BoundsError(f"draws {run.draws}: this site allows {bounds.most_draws}")
+
+
+def check_learner(bounds: Bounds, learner: str, text: str) -> None:
+    """Refuse settings of a learner, or of an ensemble's members, that the site does not allow.
+
+    Raises
+    ------
+    BoundsError
+        Naming the setting.
+    SettingsError
+        If the settings are wrong.
+    """
+    settings = read_settings(learner, text)
+    parts: list[tuple[str, LearnerSettings]] = [(learner, settings)]
+    if isinstance(settings, EnsembleSettings):
+        parts += [(f"{learner}: member {m.name}", m.settings) for m in settings.members_made()]
+    for name, part in parts:
+        for refused in bounds.refused:
+            key, _, value = refused.partition("=")
+            if key in type(part).model_fields and _text(getattr(part, key)) == value.lower():
+                raise BoundsError(f"learner {name}: this site refuses {refused}")
+        if part.folds > bounds.most_folds:
+            raise BoundsError(
+                f"learner {name}: folds={part.folds}: this site allows {bounds.most_folds}"
+            )
+
+
+def _text(value: object) -> str:
+    return str(value).lower()
 
 
 def refuse_unknown(bounds: Bounds) -> None:
@@ -52,6 +87,8 @@ def refuse_unknown(bounds: Bounds) -> None:
             read_treatment(text)
         except SettingsError as error:
             raise BoundsError(f"site.toml bounds.imbalance: {error}") from error
+    for text in bounds.refused:
+        _check_refused(text)
     plain = [name.split("+")[0] for name in bounds.backbones]
     plain = [name for name in plain if not TIMM_NAME.fullmatch(name)]
     for what, named, known in (
@@ -64,6 +101,23 @@ def refuse_unknown(bounds: Bounds) -> None:
             raise BoundsError(
                 f"site.toml bounds.{what}: {', '.join(unknown)} unknown; known: {', '.join(known)}"
             )
+
+
+def _check_refused(text: str) -> None:
+    """Refuse what could never be met, as ledger=yes: it would refuse nothing."""
+    key, _, value = text.partition("=")
+    kinds = [head.settings_type.model_fields for head, _ in LEARNERS.values()]
+    fields = [kind[key] for kind in kinds if key in kind]
+    if not fields:
+        raise BoundsError(f"site.toml bounds.refused: {text!r}: no learner has a setting {key!r}")
+    found = set()
+    for field in fields:
+        with suppress(ValidationError):
+            # The type alone: other settings may have to go with it.
+            found.add(_text(TypeAdapter[object](field.annotation or object).validate_python(value)))
+    if value.lower() not in found:
+        written = " or ".join(f"{key}={one}" for one in sorted(found)) or "another value"
+        raise BoundsError(f"site.toml bounds.refused: {text!r} is never met; write {written}")
 
 
 def _allow(setting: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from client.deployment.bounds import check_learner
 from client.deployment.leaving import Statistic, statistics
 from client.deployment.settings import Bounds
 from common.backbones import get_backbone
-from common.errors import SettingsError
+from common.errors import BoundsError, SettingsError
 from common.evaluation import evaluation_spec
 from common.finetuning.strategies import strategy_kind
 from common.learners.base import ArraySpec
 from common.split import Split
 
-# Settings of learners by which more leaves than by default; a site does not bound them.
+# Settings of learners by which more leaves than by default.
 _MORE = {
     "solver=newton": "solver=newton",
     "folds=5, 12 values": "folds=5 search=grid:0.01:100:12",
@@ -27,8 +28,6 @@ _MORE = {
 }
 # The number of an ensemble's member, in the names of its stages and arrays.
 _MEMBER = re.compile(r"(?:(?<=:)|^)\d+:|:\d+$")
-# A coordinator may ask for batches of one image, and for one step.
-_ONE_IMAGE = 1
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,12 @@ def of_learners(
         most = {(one.when, one.name): one.bytes for one in found}
         for label, settings in _MORE.items():
             try:
+                check_learner(bounds, learner, settings)
                 asked = statistics(
                     learner, backbone, classes, bounds, malignant=malignant, settings=settings
                 )
-            except SettingsError:
-                # This learner has no such setting.
+            except (SettingsError, BoundsError):
+                # This learner has no such setting, or the site refuses it.
                 continue
             for one in asked:
                 if one.bytes > most.get((one.when, one.name), -1):
@@ -137,7 +137,7 @@ def of_strategies(
         norm = strategy_kind(name).norm
         travel = Travel(network, found.stages, norm or "frozen", name)
         plain += [
-            (name, "", _whole("weights", travel.weights, Split.TRAIN, _ONE_IMAGE)),
+            (name, "", _whole("weights", travel.weights, Split.TRAIN, bounds.minimum_count)),
             (
                 name,
                 "",
@@ -146,10 +146,12 @@ def of_strategies(
         ]
         if travel.companions:
             beside = ", ".join(strategy_kind(name).companions)
-            plain.append((name, "", _whole(beside, travel.companions, Split.TRAIN, _ONE_IMAGE)))
+            plain.append(
+                (name, "", _whole(beside, travel.companions, Split.TRAIN, bounds.minimum_count))
+            )
         if not norm:
             wider = Travel(network, found.stages, "aggregated", name)
-            added = _whole("weights", wider.weights, Split.TRAIN, _ONE_IMAGE)
+            added = _whole("weights", wider.weights, Split.TRAIN, bounds.minimum_count)
             more.append((name, "norm=aggregated", added))
     return tuple(_together([*plain, *more]))
 

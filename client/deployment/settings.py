@@ -36,6 +36,10 @@ class Bounds(_Part):
     imbalance : tuple of str
         Treatments of imbalance that are answered, each with its settings, as smote neighbours=3;
         each is one more set of sums over the same images.
+    refused : tuple of str
+        Settings that are refused of any learner, as ledger=true or kernel=nystroem.
+    most_folds : int
+        Most folds that a learner may choose by: each adds sums over a part of the images.
     split_seed : int
         The only split that is answered: the sums of many splits tell single images apart.
     minimum_count : int
@@ -52,6 +56,8 @@ class Bounds(_Part):
     backbones: tuple[str, ...] = Field(("efficientnet_lite0",), min_length=1)
     strategies: tuple[str, ...] = ()
     imbalance: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ("ledger=true",)
+    most_folds: int = Field(10, ge=0, le=100)
     split_seed: int = Field(1, ge=0)
     minimum_count: int = Field(DEFAULT_MINIMUM, ge=2)
     most_draws: int = Field(MOST_DRAWS, ge=0, le=MOST_DRAWS)

@@ -87,7 +87,7 @@ class Trainer:
         Raises
         ------
         ContributionError
-            If the site has no training image.
+            If the site has no training image, or the round is over fewer than the policy's minimum.
         StateError
             If what the site kept is not there.
         TrainingError
@@ -103,6 +103,7 @@ class Trainer:
         )
         counts = np.array(order.class_counts, dtype=np.int64)
         batches = self._batches(order, place, counts)
+        self._refuse_few(batches)
         training = LocalTraining(
             self.network,
             place,
@@ -197,6 +198,15 @@ class Trainer:
         if settings.views and place.phase.depth < len(self.network.trunk):
             seeds = rows * settings.views + seeds % settings.views
         return Batches(rows, seeds, y, int(rng.integers(2**62)))
+
+    def _refuse_few(self, batches: Batches) -> None:
+        """Refuse a round whose weights would follow a few images."""
+        images, minimum = len(np.unique(batches.rows)), self.site.disclosure.minimum
+        if images < minimum:
+            raise ContributionError(
+                f"site {self.site.name}: a round of {len(batches.rows)} steps is over {images} "
+                f"images, fewer than its minimum of {minimum}; raise steps or batch"
+            )
 
     def _loss(self, counts: NDArray[np.int64]) -> LossSettings:
         settings = self._settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def test_a_learner_that_is_not_allowed_is_not_listed() -> None:
 
 
 def test_what_settings_add_is_listed_under_the_setting() -> None:
-    listed = of_learners(LEARNERS, "tiny", CLASSES, TINY_BOUNDS, malignant=True)
+    bounds = TINY_BOUNDS.model_copy(update={"refused": ()})
+    listed = of_learners(LEARNERS, "tiny", CLASSES, bounds, malignant=True)
 
     def added(setting: str, learner: str) -> dict[str, tuple[int | None, ...]]:
         return {
@@ -87,6 +89,19 @@ def test_what_settings_add_is_listed_under_the_setting() -> None:
     # What a setting leaves as it is, is not listed again.
     assert not {"evaluation scores", "moments x_sum"} & folds.keys()
     assert added("", "ncm").keys() >= {"moments x_sum", "class_sum class_sum"}
+
+
+def test_what_a_site_refuses_is_not_listed() -> None:
+    def settings(**changes: Any) -> set[str]:
+        bounds = TINY_BOUNDS.model_copy(update=changes)
+        return {
+            one.setting for one in of_learners(LEARNERS, "tiny", CLASSES, bounds, malignant=True)
+        }
+
+    assert {"ledger=true", "folds=5, 12 values"} <= settings(refused=())
+    assert "ledger=true" not in settings(refused=("ledger=true",))
+    assert "folds=5, 12 values" not in settings(most_folds=4)
+    assert "folds=5, 12 values" in settings(most_folds=5)
 
 
 def test_a_learner_that_there_is_not_is_refused() -> None:
@@ -123,15 +138,14 @@ def test_what_is_listed_of_a_strategy_is_what_leaves_in_a_round(
     }
     counts = tuple(np.bincount(site.part(Split.TRAIN).y, minlength=len(site.classes)).tolist())
     update = trainer.finetune(Order("0" * 32, 1, 0, 0, Split.TRAIN, counts), {**arrays, **beside})
-    bounds = Bounds(strategies=(strategy,), backbones=(BACKBONE,))
+    bounds = Bounds(strategies=(strategy,), backbones=(BACKBONE,), minimum_count=7)
     listed = _plain(strategy, site.classes, bounds)
     trained = [one for one in listed if one.part == Split.TRAIN.value]
     assert sum(int(one.name.split()[0]) for one in trained) == len(update.arrays)
     assert sum(one.bytes for one in trained) == sum(a.nbytes for a in update.arrays.values())
     assert {one.dtype for one in trained} == {str(a.dtype) for a in update.arrays.values()}
-    # One step of one image was asked for, and made.
-    assert update.steps == 1
-    assert {one.minimum_count for one in trained} == {1}
+    # At a site that is guarded, a round over fewer is refused.
+    assert {one.minimum_count for one in trained} == {7}
     judged = trainer.judge(Order("0" * 32, 0, 0, 0, Split.VALIDATION, counts), arrays)
     (sums,) = [one for one in listed if one.part == Split.VALIDATION.value]
     assert sums.bytes == sum(array.nbytes for array in judged.arrays.values())

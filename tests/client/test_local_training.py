@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from client.training.feed import normalised
 from client.training.trainer import Trainer
 from common.backbones import get_backbone
 from common.cohort import load_cohort
+from common.disclosure import Disclosure
 from common.errors import ContributionError, StateError
 from common.evaluation import class_probabilities
 from common.feature_cache import FeatureCache
@@ -261,6 +263,29 @@ def test_a_site_without_training_images_says_so(open_sites: OpenSites, tmp_path:
     trainer = Trainer(empty, _settings(), tmp_path / "states")
     with pytest.raises(ContributionError, match="no training image"):
         trainer.finetune(_order(sites, 1, 0), _start(site))
+
+
+def test_a_guarded_site_refuses_a_round_over_fewer_images_than_its_minimum(
+    open_sites: OpenSites, tmp_path: Path
+) -> None:
+    """The weights of one step over one image follow that image."""
+    sites = open_sites()
+    name, order = next(iter(sites)), _order(sites, 1, 0)
+    site = replace(sites[name], disclosure=Disclosure(9))
+    few = STILL + "plan=all:2 share_batch=false balance=none "
+
+    def rounds(batch: int, steps: int, at: Site) -> Update:
+        training = f"{few} batch={batch} steps={steps}"
+        trainer = Trainer(at, _settings(training=training), tmp_path / f"{batch}-{steps}")
+        return trainer.finetune(order, _start(at))
+
+    # Without replacement, 8 and 9 different images.
+    for batch, steps in ((1, 1), (8, 1), (2, 4)):
+        with pytest.raises(ContributionError, match="fewer than its minimum of 9; raise steps"):
+            rounds(batch, steps, site)
+        rounds(batch, steps, sites[name])
+    assert rounds(9, 1, site).steps == 1
+    assert rounds(3, 3, site).steps == 3
 
 
 @pytest.mark.parametrize("strategy", ["fedper", "fedrep", "fedbn"])

@@ -39,6 +39,8 @@ _BOUNDS = st.builds(
     learners=_NAMES,
     backbones=_NAMES.filter(bool),
     strategies=_NAMES,
+    refused=_NAMES,
+    most_folds=st.integers(0, 100),
     split_seed=st.integers(0, 2**63 - 1),
     minimum_count=st.integers(2, 10_000),
     most_draws=st.integers(0, 200),
@@ -229,6 +231,13 @@ def test_a_run_within_the_bounds_is_allowed(change: dict[str, Any]) -> None:
         ({"split_seed": 1}, "split-seed 1: this site allows 3"),
         ({"split_seed": 4}, "split-seed 4: this site allows 3"),
         ({"draws": 51}, "draws 51: this site allows 50"),
+        ({"learner_settings": "ledger=true"}, "learner ridge: this site refuses ledger=true"),
+        ({"learner_settings": "ledger=True"}, "learner ridge: this site refuses ledger=true"),
+        ({"learner_settings": "ledger=1"}, "learner ridge: this site refuses ledger=true"),
+        (
+            {"learner_settings": "folds=11 search=grid:1:10:2"},
+            "learner ridge: folds=11: this site allows 10",
+        ),
     ],
 )
 def test_a_run_outside_the_bounds_is_refused_with_the_setting_named(
@@ -262,7 +271,33 @@ def test_an_ensemble_is_no_way_round_to_a_learner_that_is_not_allowed(
     )
 
 
+def test_settings_of_an_ensembles_members_are_bounded_too() -> None:
+    bounds = Bounds(learners=("soft-vote", "ridge", "lda"), refused=("kernel=rff", "pca=8"))
+    run: dict[str, Any] = {"learner": "soft-vote", "learner_settings": "members=lda,ridge:pca=9"}
+    check_bounds(bounds, RunSettings(**run))
+    for member in ("ridge:pca=8", "ridge:kernel=rff"):
+        with pytest.raises(BoundsError, match=r"soft-vote: member ridge: this site refuses "):
+            check_bounds(
+                bounds, RunSettings(**{**run, "learner_settings": f"members=lda,{member}"})
+            )
+    searched = "members=lda,ridge:search=grid:1:10:2 folds=6"
+    with pytest.raises(BoundsError, match=r"soft-vote.*: folds=6: this site allows 5"):
+        check_bounds(
+            bounds.model_copy(update={"most_folds": 5}),
+            RunSettings(**{**run, "learner_settings": searched}),
+        )
+
+
+def test_a_site_may_refuse_no_setting_of_a_learner() -> None:
+    bounds = ALLOWED.model_copy(update={"refused": (), "most_folds": 100})
+    for settings in ("ledger=true", "folds=50 search=grid:1:10:2"):
+        check_bounds(bounds, RunSettings(**ASKED, learner_settings=settings))
+
+
 def test_every_learner_and_strategy_that_there_is_may_be_allowed() -> None:
+    refuse_unknown(
+        Bounds(refused=("ledger=true", "kernel=nystroem", "pca=8", "alpha_per_image=0.1"))
+    )
     refuse_unknown(ALLOWED)
     refuse_unknown(Bounds(learners=tuple(LEARNERS), strategies=tuple(STRATEGIES)))
     refuse_unknown(Bounds(backbones=(f"timm:resnet18.a1_in1k@{'0' * 64}+flip", "vit_b_16+flip")))
@@ -273,6 +308,20 @@ def test_every_learner_and_strategy_that_there_is_may_be_allowed() -> None:
     [
         (Bounds(learners=("ridge", "logistc")), "bounds.learners: logistc unknown; known: ncm, "),
         (Bounds(learners=("Ridge",)), "bounds.learners: Ridge unknown"),
+        (Bounds(refused=("leger=true",)), "bounds.refused: 'leger=true': no learner has a setting"),
+        (
+            Bounds(refused=("ledger=yes",)),
+            "bounds.refused: 'ledger=yes' is never met; write ledger=true",
+        ),
+        (Bounds(refused=("ledger",)), "bounds.refused: 'ledger' is never met"),
+        (
+            Bounds(refused=("alpha_per_image=1e-1",)),
+            "bounds.refused: 'alpha_per_image=1e-1' is never met; write alpha_",
+        ),
+        (
+            Bounds(refused=("kernel=nystrom",)),
+            "bounds.refused: 'kernel=nystrom' is never met; write another value",
+        ),
         (Bounds(strategies=("fedavgg",)), "bounds.strategies: fedavgg unknown; known: fedavg"),
         (Bounds(backbones=("efficientnet",)), "bounds.backbones: efficientnet unknown"),
         (Bounds(backbones=("lite+truncate:6",)), "bounds.backbones: lite unknown"),
