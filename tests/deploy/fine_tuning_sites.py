@@ -12,8 +12,9 @@ from tests.deploy.conftest import SITES, Federation, wait_until
 
 BACKBONE = "efficientnet_lite0+view:64x48"
 TASK = (
-    *("--strategy", "fedavg", "--train", "plan=head:1,all:2", "--train", "steps=2"),
-    *("--backbone", BACKBONE),
+    *("--strategy", "fedavg", "--backbone", BACKBONE, "--train", "plan=head:1,all:2"),
+    # The smallest site's share of a batch is one image, and its minimum is ten.
+    *("--train", "steps=4", "--train", "batch=8", "--train", "share_batch=false"),
 )
 
 

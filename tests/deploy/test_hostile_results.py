@@ -10,7 +10,7 @@ import pytest
 
 from common.wire import EVALUATE, FINETUNE, JUDGE
 from tests.deploy.conftest import SITES, Federation, same_model
-from tests.deploy.fine_tuning_sites import BACKBONE, allowing_fine_tuning
+from tests.deploy.fine_tuning_sites import TASK, allowing_fine_tuning
 from tests.deploy.hostile_site import answering_wrongly
 from tests.deploy.hostile_worker import DONE
 
@@ -20,10 +20,6 @@ SITE = "vidir_modern"
 OTHERS = set(SITES) - {SITE}
 # Few rounds.
 LEARNER = ("--learner", "ncm", "--set", "calibrate=none")
-TASK = (
-    *("--strategy", "fedavg", "--backbone", BACKBONE),
-    *("--train", "plan=head:1,all:2", "--train", "steps=2"),
-)
 
 
 def _result(run: Path) -> dict[str, Any]:
