@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import httpx
 
 from common.deployment.ports import LOOPBACK
-from common.errors import DeploymentError, TrustError
-from common.trust import check_certificate
-from server.deployment.programs import AUTHORITY, CERTIFICATE
+from common.errors import DeploymentError
+from server.deployment.certificate import refuse_certificate
+from server.deployment.programs import AUTHORITY
 from server.deployment.settings import CoordinatorFile
 
 if TYPE_CHECKING:
@@ -97,18 +97,6 @@ def ask_superlink(folder: Path, settings: CoordinatorFile) -> Seen:
     return Seen(nodes, runs)
 
 
-def _refuse_certificate(folder: Path) -> None:
-    """Say what is wrong with the certificate, if that is why nothing answers."""
-    certificate, authority = ((folder / name).read_bytes() for name in (CERTIFICATE, AUTHORITY))
-    try:
-        check_certificate(certificate, authority, LOOPBACK)
-    except TrustError as error:
-        raise DeploymentError(
-            f"the coordinator cannot be asked: {error}; dermafed coordinator stop, then start "
-            "--renew-certificate"
-        ) from error
-
-
 @contextmanager
 def _client(folder: Path, settings: CoordinatorFile) -> Iterator[ControlHttpClient]:
     from flwr.supercore.control import ControlHttpClient
@@ -125,7 +113,7 @@ def _client(folder: Path, settings: CoordinatorFile) -> Iterator[ControlHttpClie
     try:
         yield client
     except httpx.HTTPError as error:
-        _refuse_certificate(folder)
+        refuse_certificate(folder)
         raise DeploymentError(
             f"the coordinator does not answer on {address}; dermafed coordinator start"
         ) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from common.deployment.flower import CONNECTION, flower_environment, program
 from common.errors import DeploymentError
+from server.deployment.certificate import refuse_certificate
 from server.deployment.programs import HOME
 
 _LIMIT = 120.0
@@ -57,6 +58,7 @@ def flwr(folder: Path, *arguments: str) -> dict[str, Any]:
         answer = None
     found: dict[str, Any] = answer if isinstance(answer, dict) else {}
     if done.returncode or not found.get("success", False):
+        refuse_certificate(folder)
         said = found.get("error-message") or done.stderr or done.stdout
         line = " ".join(str(said).split())[-500:]
         raise DeploymentError(f"flwr {' '.join(arguments[:2])}: {line or 'failed'}")

@@ -59,6 +59,8 @@ def test_a_run_whose_server_certificate_expires_goes_on_once_it_is_renewed(
     )
     refused = federation.call(str(DERMAFED), "coordinator", "run", "--name", "new", *LEARNER, *at)
     assert refused.returncode == 1
+    assert "certificate" in refused.stderr
+    assert "--renew-certificate" in refused.stderr
     # Nor does a coordinator start with it.
     assert federation.call(str(DERMAFED), "coordinator", "stop", *at).returncode == 0
     run.communicate(timeout=300)

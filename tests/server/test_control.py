@@ -47,7 +47,5 @@ def test_an_expired_certificate_is_named_with_what_to_do(
     )
     expired, _ = server_certificate(authority, (HOST,), days=0)
     (folder / "server.pem").write_bytes(expired)
-    with pytest.raises(
-        DeploymentError, match=r"certificate of .* valid from .*--renew-"
-    ):
+    with pytest.raises(DeploymentError, match=r"certificate of .* valid from .*--renew-"):
         ask_superlink(folder, settings)
