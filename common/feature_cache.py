@@ -37,6 +37,16 @@ def default_cache() -> Path:
     return Path(named) if named else Path(platformdirs.user_cache_dir("dermafed"))
 
 
+def private_folder(path: Path) -> None:
+    """Make a folder, where there is none, that only its owner may look into.
+
+    Features can be turned back into pictures that resemble the image.
+    """
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
 def image_key(data: bytes) -> bytes:
     """Identify an image by its file's bytes: a 16-byte BLAKE2b digest."""
     return blake2b(data, digest_size=16).digest()
@@ -103,7 +113,7 @@ class FeatureCache:
             backbone.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self.path.parent)
         except OSError as error:
             raise CacheError(f"{self.path.parent}: cannot make it: {error.strerror}") from error
         rows = [(key, np.ascontiguousarray(x, "<f4").tobytes()) for key, x in features.items()]
@@ -120,8 +130,10 @@ class FeatureCache:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
+            # The mode is there before the content is; SQLite's other files take it over.
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))
             database = sqlite3.connect(self.path, timeout=_LOCK_SECONDS)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise CacheError(f"{self.path}: cannot open it: {error}") from error
         try:
             self._claim(database)

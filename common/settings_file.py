@@ -6,8 +6,9 @@ import inspect
 import textwrap
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -38,7 +39,9 @@ def read_settings_file(path: Path, kind: type[Checked], made_by: str) -> Checked
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise SettingsError(f"{path}: missing; make it with {made_by}") from error
+        raise SettingsError(
+            f"{path.absolute()}: missing; name its folder with --folder, or make it with {made_by}"
+        ) from error
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     return check_settings_of(path, kind, found)
@@ -65,9 +68,29 @@ def check_settings_of(what: object, kind: type[Checked], found: Mapping[str, Any
         return kind.model_validate(found)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+            _told(one["loc"], one["type"], one["msg"], kind) for one in error.errors()
         )
         raise SettingsError(f"{what}: {problems}") from error
+
+
+def _told(place: tuple[int | str, ...], problem: str, message: str, kind: type[BaseModel]) -> str:
+    """Say what is wrong with one setting."""
+    where = ".".join(map(str, place))
+    if problem != "extra_forbidden":
+        return f"{where}: {message}"
+    near = get_close_matches(str(place[-1]), _names(kind), 1)
+    return f"{where}: unknown setting{f'; did you mean {near[0]}?' if near else ''}"
+
+
+def _names(kind: type[BaseModel]) -> list[str]:
+    """List the settings of a kind, those of its tables, too."""
+    found = []
+    for name, field in kind.model_fields.items():
+        found.append(field.alias or name)
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                found += _names(part)
+    return found
 
 
 def settings_text(about: str, settings: BaseModel) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+import stat
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,16 +17,21 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+
 from client.deployment.audit import AUDIT_FILE, read_trail
 from client.deployment.bounds import refuse_unknown
 from client.deployment.membership import OTHER_CODE
-from client.deployment.programs import KEY, SECRET
-from client.deployment.settings import SiteFile
+from client.deployment.programs import AUTHORITY, KEY, SECRET
+from client.deployment.settings import Membership, SiteFile
+from client.learning_rows import disclosed
 from common.backbones import get_backbone
 from common.cohort import load_cohort
 from common.deployment.proxies import proxy_of
-from common.errors import DeploymentError, DermafedError, TrustError
+from common.disclosure import Disclosure
+from common.errors import DeploymentError, DermafedError, SettingsError, TrustError
 from common.feature_cache import default_cache
+from common.split import Split, split_groups
 from common.trust import check_certificate
 from common.trust.files import read_private
 
@@ -70,14 +77,36 @@ def check_site(folder: Path, site: SiteFile) -> Iterator[Finding]:
     for name in site.bounds.backbones:
         yield _finding(f"backbone {name}", partial(_backbone, name))
     yield _finding("disk", lambda: _disk(site))
+    yield _finding("features", lambda: _features(site.cache or default_cache()))
     yield _finding("audit trail", lambda: f"{len(list(read_trail(folder / AUDIT_FILE)))} lines")
     if site.membership is None:
         yield Finding("coordinator", right=True, text="none yet: not joined")
         return
-    code = site.membership.code
-    yield _finding("code", lambda: _code(code))
-    address, authority = site.membership.address, site.membership.authority
-    yield _finding("coordinator", lambda: _coordinator(address, authority))
+    membership = site.membership
+    yield _finding("code", lambda: _code(membership.code))
+    yield check_coordinator(folder, membership)
+
+
+def check_coordinator(folder: Path, membership: Membership) -> Finding:
+    """Check the way to the coordinator, its certificate and its clock.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the site.
+    membership : Membership
+        Whom it has joined.
+    """
+    return _finding("coordinator", lambda: _joined(folder / AUTHORITY, membership))
+
+
+def _joined(path: Path, membership: Membership) -> str:
+    # The SuperNode reads the file; what was agreed on stands in site.toml.
+    if not path.is_file() or path.read_bytes() != membership.authority.encode():
+        raise TrustError(
+            f"{path}: is not the certificate of the invitation; dermafed site join puts it back"
+        )
+    return _coordinator(membership.address, membership.authority)
 
 
 def _finding(what: str, check: Callable[[], str]) -> Finding:
@@ -101,10 +130,32 @@ def _bounds(site: SiteFile) -> str:
 def _cohort(site: SiteFile) -> str:
     table = load_cohort(site.cohort)
     held = (table.site == site.site) if table.sites_known else None
-    images = len(table) if held is None else int(held.sum())
-    if not images:
+    rows = np.arange(len(table)) if held is None else np.flatnonzero(held)
+    if not len(rows):
         raise OSError(f"{site.cohort} has no image of site {site.site}")
-    return f"{images} images, {len(table.classes)} classes"
+    split = split_groups(site.bounds.split_seed, table.group[rows])
+    kept = disclosed(Disclosure(site.bounds.minimum_count), table.y[rows], split, None)
+    counts = ", ".join(f"{int((split == part.value).sum())} for {part.value}" for part in Split)
+    names = [table.classes[label] for label in table.y[rows[~kept]]]
+    cells = dict.fromkeys(f"{a}:{b}" for a, b in zip(split[~kept], names, strict=True))
+    told = f"; withheld, as too few: {', '.join(sorted(cells))}" if cells else ""
+    beware = _fewer_than_features(site, int((kept & (split == Split.TRAIN.value)).sum()))
+    return f"{len(rows)} images, {len(table.classes)} classes: {counts}{told}{beware}"
+
+
+def _fewer_than_features(site: SiteFile, images: int) -> str:
+    """Warn of sums of products that can be taken apart, where a learner sends such."""
+    widest = 0
+    for name in site.bounds.backbones:
+        # One that there is not has a line of its own.
+        with suppress(SettingsError):
+            widest = max(widest, get_backbone(name).dimension)
+    if images >= widest or set(site.bounds.learners) <= {"ncm"}:
+        return ""
+    return (
+        f"; BEWARE: {images} images to learn from are fewer than the {widest} features, so sums of "
+        "products give the features away up to a rotation; deploy/security.md tells more"
+    )
 
 
 def _backbone(name: str) -> str:
@@ -123,6 +174,15 @@ def _disk(site: SiteFile) -> str:
     if free < needed:
         raise OSError(f"{free / 1e9:.1f} GB free in {folder}, {needed / 1e9:.1f} GB are needed")
     return f"{free / 1e9:.0f} GB free for features"
+
+
+def _features(folder: Path) -> str:
+    """Look whether others than the owner may read what was computed of images."""
+    if not folder.exists():
+        return "none yet"
+    if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise TrustError(f"{folder}: others may look into it; chmod -R go= {folder}")
+    return f"in {folder}, for its owner alone"
 
 
 def _code(joined: str) -> str:

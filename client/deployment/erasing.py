@@ -9,8 +9,8 @@ from pathlib import Path
 
 from client.deployment.settings import SiteFile
 from common.deployment.lock import alone
+from common.deployment.running import read_status
 from common.deployment.service_log import LOGS
-from common.deployment.supervisor import read_status
 from common.errors import DeploymentError
 from common.feature_cache import STATES, default_cache
 

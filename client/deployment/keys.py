@@ -6,7 +6,7 @@ from pathlib import Path
 
 from client.deployment.programs import KEY, PUBLIC_KEY
 from common.deployment.lock import alone
-from common.deployment.supervisor import read_status
+from common.deployment.running import read_status
 from common.errors import DeploymentError
 from common.trust import fingerprint, new_site_key, write_private, write_public
 from common.whole_file import whole_file

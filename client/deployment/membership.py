@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from client.deployment.programs import AUTHORITY, PUBLIC_KEY
-from client.deployment.settings import Membership, SiteFile, write_site_file
+from client.deployment.programs import AUTHORITY, KEY, PUBLIC_KEY, SECRET
+from client.deployment.settings import SITE_FILE, Membership, SiteFile, write_site_file
 from common.deployment.invitation import read_invitation
 from common.errors import TrustError
-from common.trust import read_public_key
+from common.trust import certificate_fingerprint, read_public_key
+from common.trust.files import read_private
 from common.versions import package_versions
 from common.whole_file import whole_file
 
@@ -72,6 +73,8 @@ def accept(folder: Path, site: SiteFile, invitation: Path) -> SiteFile:
         raise TrustError(
             f"{invitation}: {wrong} is wrong; ask the coordinator for it anew"
         ) from error
+    # Refuses what is no certificate.
+    certificate_fingerprint(found.authority)
     joined = site.model_copy(update={"membership": membership})
     with whole_file(folder / AUTHORITY) as path:
         path.write_text(found.authority, encoding="utf-8")
@@ -87,6 +90,21 @@ def _own_key(folder: Path) -> bytes:
         raise TrustError(
             f"{path}: {error.strerror}; put back the file that dermafed site init made"
         ) from error
+
+
+def restore_trust(folder: Path, site: SiteFile) -> None:
+    """Refuse keys that others may read, and write the authority that was agreed on.
+
+    Raises
+    ------
+    TrustError
+        If a private file is missing or open to others.
+    """
+    for name in (KEY, SECRET, *([SITE_FILE] if site.resample_key else [])):
+        read_private(folder / name)
+    if site.membership is not None:
+        with whole_file(folder / AUTHORITY) as path:
+            path.write_text(site.membership.authority, encoding="utf-8")
 
 
 def forget(folder: Path, site: SiteFile) -> None:

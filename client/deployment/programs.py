@@ -14,12 +14,12 @@ from common.errors import DeploymentError
 KEY, PUBLIC_KEY, SECRET, AUTHORITY = "site.key", "site.pub", "worker.secret", "authority.pem"
 
 _MEANINGS = {
+    "CERTIFICATE_VERIFY_FAILED": (
+        "the coordinator's certificate is not this federation's, or has expired"
+    ),
     "Exit Code: 305": (
         "the coordinator refused it: its key is not registered there, or was removed and needs "
         "dermafed site new-key, or an earlier start of it is still taken to be online, for a minute"
-    ),
-    "CERTIFICATE_VERIFY_FAILED": (
-        "the coordinator's certificate is not this federation's, or has expired"
     ),
 }
 

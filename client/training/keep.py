@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from common.errors import StateError
+from common.feature_cache import private_folder
 from common.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class Keep:
         OutputError
             If the disk does not take it.
         """
+        # The cache's own folder, and what is in it.
+        private_folder(self._folder.parents[2])
+        private_folder(self._folder.parents[1])
         with whole_file(self._path(number)) as partial:
             save_file(dict(arrays), partial)
         for path in self._folder.iterdir():

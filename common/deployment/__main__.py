@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from common.deployment.supervisor import Supervisor, read_plan
@@ -32,8 +33,9 @@ def main(folder: Path) -> int:
 
 def _say(line: str) -> None:
     # Where the terminal has gone nobody reads it, and services must be stopped all the same.
+    time = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} " if not sys.stderr.isatty() else ""
     with suppress(OSError):
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{time}{line}\n")
         sys.stderr.flush()
 
 

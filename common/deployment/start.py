@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from common.deployment.running import read_status
 from common.deployment.service_log import log_path, open_log, read_end
-from common.deployment.supervisor import Service, read_status, write_plan
+from common.deployment.supervisor import Service, write_plan
 from common.errors import DeploymentError, InterruptionError
 
 _PATIENCE, _POLL = 180.0, 0.2
@@ -78,7 +79,7 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, begin: int) -> None:
     while not read_status(folder).ready:
         if process.poll() is not None:
             last = read_end(log, begin).splitlines()[-1:]
-            reason = " ".join(last).removeprefix("dermafed: ") or f"see {log}"
+            reason = " ".join(last).partition("dermafed: ")[2] or f"see {log}"
             raise DeploymentError(f"{folder}: could not be started: {reason}")
         if time.monotonic() > end:
             process.terminate()

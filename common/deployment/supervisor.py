@@ -12,21 +12,15 @@ from pathlib import Path
 
 import psutil
 
-from common.deployment.family import (
-    GRACE,
-    mark,
-    marked,
-    stop_family,
-    stop_orphans,
-    stop_processes,
-)
+from common.deployment.family import mark, stop_family, stop_orphans
 from common.deployment.lock import alone
 from common.deployment.ports import listens, taken
+from common.deployment.running import STATE, stop_leftovers
 from common.deployment.service_log import log_path, open_log, read_end
 from common.errors import DeploymentError
 from common.whole_file import whole_file
 
-PLAN, STATE = "services.plan.json", "services.json"
+PLAN = "services.plan.json"
 _POLL, _FIRST_PAUSE, _LONGEST_PAUSE, _CALM = 0.2, 1.0, 60.0, 60.0
 
 
@@ -45,7 +39,8 @@ class Service:
     port : int
         On loopback: what comes later is started once it takes connections; 0 for at once.
     meanings : dict of str to str
-        What it means for an operator that the log of a service that has ended holds a text.
+        What it means for an operator that the log of a service that has ended holds a text; the
+        first that is found is told.
     port_setting : str
         The setting that chose the port, and its file, for messages.
     """
@@ -66,6 +61,7 @@ class _Running:
     since: float
     pause: float = _FIRST_PAUSE
     restart_at: float | None = None
+    ended: dict[str, object] | None = None
 
 
 def write_plan(folder: Path, services: Sequence[Service]) -> None:
@@ -203,7 +199,11 @@ class Supervisor:
                 # Who ends of its own will, to give memory back, is not waited for.
                 own_will = one.process.returncode == 0 and calm
                 one.restart_at = now + (0.0 if own_will else one.pause)
-                self._report(f"{one.service.name} ended{self._why(one)}; starting it again")
+                why = " of its own will, to give memory back" if own_will else self._why(one)
+                if not own_will:
+                    one.ended = {"at": time.time(), "why": why}
+                    self._write(ready=True)
+                self._report(f"{one.service.name} ended{why}; starting it again")
                 # They may hold its port.
                 stop_orphans(one.process.pid)
             elif one.restart_at is not None and now >= one.restart_at:
@@ -214,14 +214,16 @@ class Supervisor:
 
     def _why(self, one: _Running) -> str:
         text = read_end(log_path(self._folder, one.service.name), one.log_begin)
-        found = dict.fromkeys(told for sign, told in one.service.meanings.items() if sign in text)
-        return f" ({'; '.join(found)})" if found else ""
+        # The first: what comes later in the list may follow from it.
+        found = [told for sign, told in one.service.meanings.items() if sign in text]
+        return f" ({found[0]})" if found else ""
 
     def _write(self, *, ready: bool) -> None:
         state = {
             "supervisor": mark(psutil.Process()),
             "ready": ready,
             "services": {one.service.name: mark(one.process) for one in self._running},
+            "ended": {one.service.name: one.ended for one in self._running if one.ended},
         }
         with whole_file(self._folder / STATE) as path:
             path.write_text(json.dumps(state, indent=1), encoding="utf-8")
@@ -233,68 +235,3 @@ class Supervisor:
             if one.restart_at is None:
                 stop_family(one.process)
         (self._folder / STATE).unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class Status:
-    """What runs in a folder.
-
-    Attributes
-    ----------
-    supervisor : psutil.Process or None
-        Who looks after the services.
-    ready : bool
-        Whether all were started, and are looked after.
-    services : dict of str to psutil.Process or None
-        By name; None for one that does not run.
-    """
-
-    supervisor: psutil.Process | None
-    ready: bool
-    services: dict[str, psutil.Process | None]
-
-
-def read_status(folder: Path) -> Status:
-    """Tell what runs."""
-    try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return Status(None, ready=False, services={})
-    services = {name: marked(one) for name, one in state["services"].items()}
-    supervisor = marked(state["supervisor"])
-    # A supervisor that was killed leaves word of being ready.
-    return Status(supervisor, supervisor is not None and bool(state["ready"]), services)
-
-
-def stop_leftovers(folder: Path) -> list[str]:
-    """Stop services whose supervisor was killed, and name them.
-
-    Raises
-    ------
-    DeploymentError
-        If their supervisor is alive.
-    """
-    status = read_status(folder)
-    if status.supervisor is not None:
-        raise DeploymentError(f"{folder}: runs already, as process {status.supervisor.pid}")
-    left = [(name, process) for name, process in status.services.items() if process is not None]
-    for _, process in reversed(left):
-        stop_family(process)
-    (folder / STATE).unlink(missing_ok=True)
-    return [name for name, _ in left]
-
-
-def stop_all(folder: Path) -> list[str]:
-    """Stop the supervisor and its services, and name what was stopped."""
-    status = read_status(folder)
-    stopped = []
-    if status.supervisor is not None:
-        stopped.append("supervisor")
-        stop_processes([status.supervisor], patience=2 * GRACE * (1 + len(status.services)))
-    for name, process in reversed(status.services.items()):
-        if process is not None:
-            stopped.append(name)
-            if process.is_running():
-                stop_family(process)
-    (folder / STATE).unlink(missing_ok=True)
-    return stopped

@@ -3,6 +3,7 @@
 from common.trust.authority import Authority, check_certificate, new_authority, server_certificate
 from common.trust.files import write_private, write_public
 from common.trust.site_key import (
+    certificate_fingerprint,
     comment_of,
     fingerprint,
     new_site_key,
@@ -12,6 +13,7 @@ from common.trust.site_key import (
 
 __all__ = [
     "Authority",
+    "certificate_fingerprint",
     "check_certificate",
     "comment_of",
     "fingerprint",

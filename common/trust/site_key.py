@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from common.errors import TrustError
@@ -72,6 +73,21 @@ def fingerprint(line: bytes) -> str:
     """
     digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+def certificate_fingerprint(pem: str) -> str:
+    """Give a certificate's SHA-256 fingerprint as ``openssl x509 -fingerprint -sha256`` prints it.
+
+    Raises
+    ------
+    TrustError
+        If it is no certificate.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(pem.encode())
+    except (ValueError, x509.InvalidVersion) as error:
+        raise TrustError("authority: no certificate; ask the coordinator for it anew") from error
+    return found.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
 def comment_of(line: bytes) -> str:

@@ -14,6 +14,7 @@ from server.deployment.certificate import refuse_certificate
 from server.deployment.programs import HOME
 
 _LIMIT = 120.0
+_UNAVAILABLE = "Connection to the SuperLink is unavailable"
 
 
 def flwr(folder: Path, *arguments: str) -> dict[str, Any]:
@@ -61,6 +62,8 @@ def flwr(folder: Path, *arguments: str) -> dict[str, Any]:
         refuse_certificate(folder)
         said = found.get("error-message") or done.stderr or done.stdout
         line = " ".join(str(said).split())[-500:]
+        if _UNAVAILABLE in line:
+            raise DeploymentError("the coordinator does not answer; dermafed coordinator start")
         raise DeploymentError(f"flwr {' '.join(arguments[:2])}: {line or 'failed'}")
     return found
 

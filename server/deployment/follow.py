@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,7 @@ def _end(run: Submitted, seen: RunSeen | None, report: Callable[[str], None]) ->
     out = run.run_settings.out
     # A run whose result is there is done, whether Flower still knows it or not.
     if (seen is None or seen.outcome == "completed") and progress_of(run).finished:
-        report(f"finished: {out}")
+        report(f"finished: {out}{_worth(Path(out))}")
         return
     onward = f"dermafed coordinator run --resume {run.name}"
     if seen is None:
@@ -109,10 +110,25 @@ def _end(run: Submitted, seen: RunSeen | None, report: Callable[[str], None]) ->
             f"removed, or it is another coordinator's. The run goes on from its last round with "
             f"{onward}"
         )
+    told = f": {seen.details.rstrip('. ')}" if seen.details else ""
+    rounds = any(event["event"] == "round" for event in progress_of(run).events)
+    further = "goes on from its last round" if rounds else "begins again, once that is mended,"
     raise DeploymentError(
-        f"run {run.name} {seen.outcome or 'ended'}: {seen.details or 'no reason given'}. It goes "
-        f"on from its last round with {onward}"
+        f"run {run.name} {seen.outcome or 'ended'}{told}. It {further} with {onward}"
     )
+
+
+def _worth(out: Path) -> str:
+    """Give the pooled balanced accuracy on test images, where a run could measure it."""
+    try:
+        found = json.loads((out / "result.json").read_text(encoding="utf-8"))
+        value, low, high = found["test"]["pooled"]["metrics"]["balanced_accuracy"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    if value is None:
+        return ""
+    interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
+    return f"; balanced accuracy on test images {value:.3f}{interval}"
 
 
 def _line(event: dict[str, Any], progress: RunProgress, length: Expected) -> str:

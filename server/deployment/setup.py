@@ -96,6 +96,10 @@ def prepare_start(folder: Path, settings: CoordinatorFile) -> int:
     TrustError
         If it is not valid for the host now.
     """
+    for name in (CERTIFICATE_KEY, SECRET, AUTHORITY_KEY):
+        # The authority's key may be on other media.
+        if name != AUTHORITY_KEY or (folder / name).exists():
+            read_private(folder / name)
     days = check_certificate(
         (folder / CERTIFICATE).read_bytes(), (folder / AUTHORITY).read_bytes(), settings.host
     )

@@ -11,9 +11,12 @@ import pytest
 from client.deployment.audit import Answer, AuditTrail, Sent
 from common import cli
 from common.deployment.invitation import Invitation, write_invitation
+from common.trust import new_authority
 from common.wire.bundle import code_hash
 
 Shown = tuple[int, str, str]
+
+AUTHORITY = new_authority("north").certificate.decode()
 
 
 class SiteCommands:
@@ -64,7 +67,7 @@ class SiteCommands:
             "site": "dias",
             "key": (self.folder / "site.pub").read_text(encoding="utf-8"),
             "address": "coordinator.example:9092",
-            "authority": "a certificate\n",
+            "authority": AUTHORITY,
             "bundle": "b" * 64,
             "code": code_hash(),
             "version": "9.9",

@@ -23,6 +23,8 @@ from client.deployment.programs import KEY, SECRET
 from client.deployment.settings import SiteFile
 from common.backbones import Backbone, get_backbone
 from common.backbones.weights import PackagedFile
+from common.cohort import load_cohort
+from common.split import split_groups
 from common.trust import Authority, new_authority, server_certificate, write_private
 from tests.client.deployed_site import MEMBERSHIP, site_file
 
@@ -62,10 +64,15 @@ def wrong(folder: Path, site: SiteFile) -> dict[str, str]:
 
 def test_a_site_that_has_all_is_told_so(site: SiteFile, tmp_path: Path) -> None:
     findings = found(tmp_path / "site", site)
-    names = ["keys", "bounds", "cohort", "backbone tiny", "disk", "audit trail", "coordinator"]
-    assert list(findings) == names
+    names = ["keys", "bounds", "cohort", "backbone tiny", "disk", "features", "audit trail"]
+    assert list(findings) == [*names, "coordinator"]
     assert all(one.right for one in findings.values())
-    assert findings["cohort"].text == "12 images, 7 classes"
+    text = findings["cohort"].text
+    assert text.startswith("12 images, 7 classes: ")
+    cohort = load_cohort(site.cohort)
+    split = split_groups(1, cohort.group[cohort.site == site.site])
+    for part in ("train", "validation", "test"):
+        assert f"{int((split == part).sum())} for {part}" in text
     assert findings["audit trail"].text == "0 lines"
     assert "not joined" in findings["coordinator"].text
 
@@ -203,11 +210,46 @@ def ask(site: SiteFile, folder: Path, address: str, authority: bytes | None = No
     text = (FEDERATION.certificate if authority is None else authority).decode()
     update = {"address": address, "authority": text}
     joined = site.model_copy(update={"membership": MEMBERSHIP.model_copy(update=update)})
+    (folder / "site" / "authority.pem").write_text(text, encoding="utf-8")
     return found(folder / "site", joined)["coordinator"]
 
 
 def now(seconds: float = 0) -> str:
     return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+def test_another_certificate_beside_the_one_that_was_agreed_on_is_wrong(
+    site: SiteFile, tmp_path: Path
+) -> None:
+    """The SuperNode reads the file."""
+    path = tmp_path / "site" / "authority.pem"
+    membership = MEMBERSHIP.model_copy(update={"authority": FEDERATION.certificate.decode()})
+    joined = site.model_copy(update={"membership": membership})
+    for content in (new_authority("other").certificate, None):
+        path.unlink() if content is None else path.write_bytes(content)
+        told = wrong(tmp_path / "site", joined)["coordinator"]
+        assert told.startswith(f"{path}: is not the certificate of the invitation")
+
+
+def test_features_that_others_may_read_are_wrong(site: SiteFile, tmp_path: Path) -> None:
+    assert site.cache is not None
+    site.cache.mkdir(exist_ok=True)
+    site.cache.chmod(0o700)
+    assert "features" not in wrong(tmp_path / "site", site)
+    for mode in (0o750, 0o705):
+        site.cache.chmod(mode)
+        told = wrong(tmp_path / "site", site)["features"]
+        assert told == f"{site.cache}: others may look into it; chmod -R go= {site.cache}"
+
+
+def test_what_is_withheld_of_the_cohort_is_told(site: SiteFile, tmp_path: Path) -> None:
+    bounds = site.bounds.model_copy(update={"minimum_count": 50, "learners": ("ridge",)})
+    text = found(tmp_path / "site", site.model_copy(update={"bounds": bounds}))["cohort"].text
+    assert "; withheld, as too few: " in text
+    assert "BEWARE: 0 images to learn from are fewer than the 12 features" in text
+    bounds = bounds.model_copy(update={"learners": ("ncm",)})
+    text = found(tmp_path / "site", site.model_copy(update={"bounds": bounds}))["cohort"].text
+    assert "BEWARE" not in text
 
 
 def test_the_right_coordinator_is_right(site: SiteFile, tmp_path: Path) -> None:

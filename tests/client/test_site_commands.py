@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from client.deployment.audit import AUDIT_FILE
+from client.deployment.checkup import Finding
 from client.deployment.settings import SITE_FILE, read_site_file
 from common.deployment.family import mark
-from common.deployment.supervisor import STATE
+from common.deployment.running import STATE
 from common.trust import fingerprint
 from tests.client.site_commands import SiteCommands
 
@@ -144,13 +146,68 @@ def test_status_tells_that_nothing_runs_and_exits_with_1(made: SiteCommands) -> 
     assert "train.contribute, run 8, BoundsError (the site's log says more under 1f)" in shown
 
 
-def test_status_exits_with_0_only_if_all_runs(made: SiteCommands) -> None:
+def _coordinator(monkeypatch: pytest.MonkeyPatch, *, right: bool, text: str) -> None:
+    found = Finding("coordinator", right, text)
+    module = sys.modules["client.commands.site.status"]
+    monkeypatch.setattr(module, "check_coordinator", lambda *_: found)
+
+
+def test_status_tells_of_a_coordinator_that_is_not_reached(
+    made: SiteCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made("join", made.invite(), "--dry-run")
+    me = psutil.Process().pid
+    _running(made.folder, me, supernode=me, worker=me)
+    _coordinator(monkeypatch, right=False, text="connection refused")
+    code, shown, _ = made("status")
+    assert code == 1
+    assert "WRONG coordinator: connection refused" in shown
+
+
+def test_status_tells_of_a_program_that_has_just_ended(
+    made: SiteCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is refused ends the SuperNode again and again; each look finds another start."""
+    made("join", made.invite(), "--dry-run")
+    _coordinator(monkeypatch, right=True, text="it answers")
+    me = psutil.Process().pid
+    _running(made.folder, me, supernode=me, worker=me)
+    path = made.folder / STATE
+    state = json.loads(path.read_text(encoding="utf-8"))
+    for ago, code in ((20.0, 1), (2000.0, 0)):
+        state["ended"] = {"supernode": {"at": time.time() - ago, "why": " (its key was removed)"}}
+        path.write_text(json.dumps(state), encoding="utf-8")
+        found, shown, _ = made("status")
+        assert (found, "s ago (its key was removed)" in shown) == (code, code == 1)
+
+
+def test_a_mistake_in_the_settings_keeps_no_site_from_being_stopped(made: SiteCommands) -> None:
+    made("join", made.invite(), "--dry-run")
+    path = made.folder / SITE_FILE
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("minimum_count =", "minimum_cuont ="), encoding="utf-8")
+    with _program() as program:
+        _running(made.folder, program.pid, worker=program.pid)
+        code, shown, _ = made("status")
+        assert code == 1
+        assert "bounds.minimum_cuont: unknown setting; did you mean minimum_count?" in shown
+        assert f"worker: process {program.pid}" in shown
+        code, _, errors = made("leave", "--stop-only")
+        assert (code, errors.startswith("stopped: supervisor")) == (0, True)
+        assert program.wait(20) != 0
+    assert "did you mean minimum_count?" in made.refuse("status")
+
+
+def test_status_exits_with_0_only_if_all_runs(
+    made: SiteCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _coordinator(monkeypatch, right=True, text="it answers")
     made("join", made.invite(), "--dry-run")
     me = psutil.Process().pid
     _running(made.folder, me, supernode=me, worker=me)
     code, shown, _ = made("status")
     assert (code, shown.count(f"process {me}, ")) == (0, 2)
-    assert shown.startswith("dias: coordinator.example:9092\n")
+    assert shown.startswith("dias: coordinator.example:9092\ncoordinator: it answers\n")
     with _program() as program:
         _running(made.folder, me, supernode=me, worker=program.pid)
         program.communicate(b"\n")

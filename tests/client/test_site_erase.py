@@ -14,7 +14,7 @@ from client.deployment.audit import AUDIT_FILE
 from client.deployment.settings import read_site_file, write_site_file
 from client.training.keep import Keep
 from common.deployment.family import mark
-from common.deployment.supervisor import STATE
+from common.deployment.running import STATE
 from common.feature_cache import CACHE_VARIABLE, STATES
 from tests.client.site_commands import SiteCommands
 
@@ -52,7 +52,7 @@ def test_features_states_and_logs_go_and_images_key_settings_and_trail_stay(
     size = features.stat().st_size
     kept = {name: (site.folder / name).read_bytes() for name in ("site.key", AUDIT_FILE)}
     images = _files(cohort / "images")
-    code, shown, errors = site("erase")
+    code, shown, errors = site("erase", "--yes")
     assert (code, errors) == (0, "")
     assert f"erased {features} ({size:,} bytes)" in shown
     assert f"erased {cohort / 'cache' / STATES} (" in shown
@@ -66,7 +66,7 @@ def test_features_states_and_logs_go_and_images_key_settings_and_trail_stay(
     names = {"site.toml", "site.key", "site.pub", "worker.secret", AUDIT_FILE}
     assert _files(site.folder) - {"services.lock"} == names
     assert {name: (site.folder / name).read_bytes() for name in kept} == kept
-    assert site("erase")[1].startswith("nothing was there to erase\n")
+    assert site("erase", "--yes")[1].startswith("nothing was there to erase\n")
 
 
 def test_without_a_cache_of_its_own_the_users_is_erased(
@@ -75,7 +75,7 @@ def test_without_a_cache_of_its_own_the_users_is_erased(
     own = read_site_file(site.folder)
     write_site_file(site.folder, own.model_copy(update={"cache": None}))
     monkeypatch.setenv(CACHE_VARIABLE, str(own.cohort / "cache"))
-    assert site("erase")[0] == 0
+    assert site("erase", "--yes")[0] == 0
     assert not list((own.cohort / "cache").glob("*.sqlite"))
 
 
@@ -85,7 +85,7 @@ def test_a_site_whose_programs_run_is_not_erased(site: SiteCommands, supervised:
     state = {"supervisor": me if supervised else nobody, "ready": True, "services": {"worker": me}}
     (site.folder / STATE).write_text(json.dumps(state), encoding="utf-8")
     before = _files(read_site_file(site.folder).cohort)
-    assert "dermafed site leave --stop-only" in site.refuse("erase")
+    assert "dermafed site leave --stop-only" in site.refuse("erase", "--yes")
     assert _files(read_site_file(site.folder).cohort) == before
 
 
@@ -96,9 +96,9 @@ def test_what_cannot_be_erased_is_named(
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    assert ".sqlite: Permission denied" in site.refuse("erase")
+    assert ".sqlite: Permission denied" in site.refuse("erase", "--yes")
 
 
 def test_a_folder_that_is_no_site_is_not_erased(site: SiteCommands) -> None:
     (site.folder / "site.toml").rename(site.folder / "moved")
-    assert "site.toml: missing" in site.refuse("erase")
+    assert "site.toml: missing" in site.refuse("erase", "--yes")

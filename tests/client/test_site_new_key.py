@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 
 from common.deployment.family import Mark, mark
 from common.deployment.lock import LOCK, alone
-from common.deployment.supervisor import STATE
+from common.deployment.running import STATE
 from common.trust import fingerprint
 from tests.client.site_commands import SiteCommands
 
@@ -98,5 +98,8 @@ def test_a_site_that_is_starting_keeps_its_key(site: SiteCommands) -> None:
 def test_a_folder_that_is_no_sites_gets_no_key(site: SiteCommands) -> None:
     (site.folder / "site.toml").unlink()
     before = _contents(site.folder)
-    assert "site.toml: missing; make it with dermafed site init" in site.refuse("new-key")
+    assert (
+        "site.toml: missing; name its folder with --folder, or make it with dermafed site init"
+        in site.refuse("new-key")
+    )
     assert _contents(site.folder) == before

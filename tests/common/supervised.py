@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import psutil
 
+from common.deployment.running import STATE, read_status, stop_all
 from common.deployment.service_log import log_path
-from common.deployment.supervisor import STATE, Service, read_status, stop_all, write_plan
+from common.deployment.supervisor import Service, write_plan
 
 Supervising = subprocess.Popen[bytes]
 Signals = signal.Handlers
@@ -51,6 +53,10 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(_POLL)
+
+
+# Before each line of a log; on a terminal there is none.
+_TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 
 
 def free_port() -> int:
@@ -134,8 +140,11 @@ class House:
         until(is_ready, "not ready")
 
     def told(self) -> list[str]:
-        """Give the supervisors' reports."""
-        return (self.folder / "told.txt").read_text(encoding="utf-8").splitlines()
+        """Give the supervisors' reports, without their times."""
+        text = (self.folder / "told.txt").read_text(encoding="utf-8")
+        lines = text.splitlines()
+        assert all(_TIME.match(line) for line in lines), text
+        return [_TIME.sub("", line) for line in lines]
 
     def wait_told(self, part: str) -> str:
         """Wait for a report that holds a text."""

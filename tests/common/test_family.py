@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from common.deployment.family import Mark, mark, marked, stop_family, stop_processes
-from common.deployment.supervisor import STATE, read_status, stop_all, stop_leftovers
+from common.deployment.running import STATE, read_status, stop_all, stop_leftovers
 from tests.common.supervised import lives, program, until
 
 Start = Callable[[str], subprocess.Popen[bytes]]

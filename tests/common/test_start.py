@@ -14,15 +14,9 @@ import pytest
 from common.deployment import start
 from common.deployment.family import Mark, mark
 from common.deployment.ports import listens
+from common.deployment.running import STATE, Status, read_status, stop_all
 from common.deployment.start import start_detached
-from common.deployment.supervisor import (
-    STATE,
-    Status,
-    read_plan,
-    read_status,
-    stop_all,
-    write_plan,
-)
+from common.deployment.supervisor import read_plan, write_plan
 from common.errors import DeploymentError, InterruptionError
 from tests.common.supervised import PIDS, House, free_port, lives, service
 

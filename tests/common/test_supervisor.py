@@ -13,15 +13,8 @@ import psutil
 import pytest
 
 from common.deployment.lock import LOCK
-from common.deployment.supervisor import (
-    STATE,
-    Service,
-    read_plan,
-    read_status,
-    stop_all,
-    stop_leftovers,
-    write_plan,
-)
+from common.deployment.running import STATE, read_status, stop_all, stop_leftovers
+from common.deployment.supervisor import Service, read_plan, write_plan
 from common.errors import DeploymentError
 from tests.common.supervised import PIDS, House, free_port, lives, service, until
 

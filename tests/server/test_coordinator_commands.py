@@ -237,7 +237,10 @@ def test_a_folder_without_a_coordinator_is_named_with_the_remedy(
     tmp_path: Path, command: str
 ) -> None:
     own = ["dias", "--key", "dias.pub"] if command == "invite" else []
-    with pytest.raises(SettingsError, match=r"coordinator\.toml: missing; make it with"):
+    with pytest.raises(
+        SettingsError,
+        match=r"coordinator\.toml: missing; name its folder",
+    ):
         _coordinator(command, *own, "--folder", str(tmp_path / "none"))
 
 

@@ -132,9 +132,9 @@ def test_what_was_told_before_a_run_went_on_is_not_told_again(
     ("outcome", "details", "why"),
     [
         ("failed", "2 of 3 sites count", "run first failed: 2 of 3 sites count"),
-        ("stopped", "", "run first stopped: no reason given"),
+        ("stopped", "", "run first stopped. It begins again"),
         # Flower calls a ServerApp completed that has written no result.
-        ("completed", "", "run first completed: no reason given"),
+        ("completed", "", "run first completed. It begins again"),
     ],
 )
 def test_a_run_without_a_result_ends_with_the_reason_and_how_to_go_on(

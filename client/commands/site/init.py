@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,6 @@ from common.cohort import load_cohort
 from common.cohort_sites import rows_of_site
 from common.console import output, say
 from common.errors import SettingsError
-from common.imbalance import KINDS, UNTREATED
 from common.learners import LEARNERS, is_collective
 from common.limits import DEFAULT_MINIMUM
 from common.settings_file import check_settings_of
@@ -55,13 +55,12 @@ def init(
         SiteFile,
         {
             "site": site,
-            "cohort": cohort.absolute(),
-            "cache": None if cache is None else cache.absolute(),
+            "cohort": Path(os.path.normpath(cohort.absolute())),
+            "cache": None if cache is None else Path(os.path.normpath(cache.absolute())),
             "port": port,
             "threads": threads,
             "bounds": {
                 "learners": sums,
-                "imbalance": tuple(kind for kind in KINDS if kind != UNTREATED.kind),
                 "minimum_count": minimum_count,
             },
         },

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from client.commands.site.folder import DEFAULT, SiteFolder
-from client.deployment.membership import accept
+from client.deployment.membership import accept, restore_trust
 from client.deployment.programs import site_services, supernode_command
 from client.deployment.settings import read_site_file
 from common.console import messages, output, say
 from common.deployment.flower import shown
 from common.deployment.start import start_detached, start_here
+from common.trust import certificate_fingerprint
 
 
 def join(
@@ -40,12 +41,17 @@ def join(
     site = read_site_file(folder)
     if invitation is not None:
         site = accept(folder, site, invitation)
-    folder = folder.absolute()
+    folder, console = folder.absolute(), messages()
+    if invitation is not None and site.membership is not None:
+        told = certificate_fingerprint(site.membership.authority)
+        say(console, f"accepted: {site.site} trusts the coordinator at {site.membership.address}")
+        say(console, f"its authority's fingerprint, to compare on the telephone: {told}")
     if dry_run:
         say(output(), shown(supernode_command(folder, site)))
         return
     services = site_services(folder, site)
+    restore_trust(folder, site)
     if not detach:
         start_here(services, folder)
-    console = messages()
     start_detached(services, folder, lambda line: say(console, line))
+    say(console, "dermafed site status tells whether the coordinator takes it")

@@ -8,9 +8,9 @@ import typer
 
 from client.commands.site.folder import DEFAULT, SiteFolder
 from client.deployment.membership import forget
-from client.deployment.settings import read_site_file
+from client.deployment.settings import SITE_FILE, read_site_file
 from common.console import messages, say
-from common.deployment.supervisor import stop_all
+from common.deployment.running import read_status, stop_all
 
 
 def leave(
@@ -28,12 +28,14 @@ def leave(
 
       dermafed site leave
     """
-    site = read_site_file(folder)
     console = messages()
+    # A mistake in site.toml keeps no site from being stopped.
+    if read_status(folder).supervisor is None and not (folder / SITE_FILE).exists():
+        read_site_file(folder)
     stopped = stop_all(folder)
     say(console, f"stopped: {', '.join(stopped) or 'nothing was running'}")
     if not stop_only:
-        forget(folder, site)
+        forget(folder, read_site_file(folder))
         say(console, "left; tell the coordinator, who removes the key")
         say(
             console,

@@ -10,7 +10,7 @@ import typer
 from common.console import messages, say
 from common.deployment.invitation import ENDING, write_invitation
 from common.errors import TrustError
-from common.trust import fingerprint, read_public_key
+from common.trust import certificate_fingerprint, fingerprint, read_public_key
 from server.commands.coordinator.folder import DEFAULT, CoordinatorFolder
 from server.deployment.settings import read_coordinator_file
 from server.deployment.setup import invite_site, remove_site
@@ -42,6 +42,8 @@ def invite(
     write_invitation(path, invitation)
     told = fingerprint(read_public_key(line))
     say(messages(), f"{site}: the key's fingerprint, to compare on the telephone: {told}")
+    told = certificate_fingerprint(invitation.authority)
+    say(messages(), f"the authority's, which the site compares when it joins: {told}")
     say(messages(), f"{path}: send it to the site, which runs dermafed site join {path.name}")
 
 

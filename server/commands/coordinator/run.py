@@ -138,6 +138,8 @@ def run(
             out=str(folder / RUNS / name),
         )
         _check(settings)
+        if quorum > len(members):
+            raise SettingsError(f"--quorum {quorum}: {len(members)} sites are invited")
     if dry_run:
         write_settings(folder, name, settings)
         say(output(), shown(submit_command(folder, name)))

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.live import Live
 
 from common.console import output, say
-from common.deployment.supervisor import read_status
+from common.deployment.running import read_status
 from server.commands.coordinator.folder import DEFAULT, CoordinatorFolder
 from server.commands.coordinator.tables import run_table, site_table
 from server.deployment.overview import look

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from common.console import messages, say
-from common.deployment.supervisor import stop_all
+from common.deployment.running import stop_all
 from server.commands.coordinator.folder import DEFAULT, CoordinatorFolder
 from server.deployment.runs import read_run, stop_run
 from server.deployment.settings import read_coordinator_file
