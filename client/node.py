@@ -16,6 +16,7 @@ from common.cohort_sites import rows_of_site
 from common.disclosure import EXACT, Disclosure
 from common.errors import SettingsError
 from common.feature_cache import STATES, FeatureCache, default_cache
+from common.folds import Dealing
 from common.imbalance.check import check_imbalance
 from common.learners import read_settings
 from common.limits import DEFAULT_MINIMUM
@@ -89,9 +90,10 @@ def _cache_folder(settings: RunSettings, node: UserConfig, *, simulated: bool) -
     return Path(str(folder))
 
 
-def learner_folds(settings: RunSettings) -> int:
-    """Tell how many folds the run's learner chooses by; 0 for none."""
-    return read_settings(settings.learner, settings.learner_settings).folds
+def learner_folds(settings: RunSettings) -> Dealing:
+    """Tell by which folds the run's learner chooses."""
+    learner = read_settings(settings.learner, settings.learner_settings)
+    return Dealing(learner.folds, learner.stratified)
 
 
 def run_disclosure(settings: RunSettings) -> Disclosure:

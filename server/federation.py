@@ -119,7 +119,7 @@ def run_federation(
         shutil.copyfile(work / EVENTS_FILE, out / EVENTS_FILE)
     told = {info.site: asdict(info) for info in members.values()}
     result = {
-        **describe_run(settings, strategy, told, seconds, selection_of(state)),
+        **describe_run(settings, strategy, told, seconds, selection_of(state, learner.settings)),
         "test": pooled_and_by_site(results, task),
     }
     write_result(out, result)

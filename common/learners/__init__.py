@@ -30,6 +30,8 @@ from common.learners.settings import (
     parse_assignments,
 )
 from common.learners.svm import SvmHead, make_svm
+from common.learners.tuning.head import TunedHead
+from common.learners.tuning.learner import TunedLearner, make_tuned
 
 __all__ = [
     "LEARNERS",
@@ -45,6 +47,7 @@ __all__ = [
     "SoftVoteHead",
     "StackHead",
     "SvmHead",
+    "TunedHead",
     "federate",
     "is_collective",
     "learner_of",
@@ -53,7 +56,7 @@ __all__ = [
     "tells_of_parts",
 ]
 
-# Ensembles are learners of learners: none is a member of another.
+# Ensembles are learners of learners: none is a member of another. Any but itself can be tuned.
 LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "ncm": (NearestMeanHead, make_ncm),
     "lda": (LdaHead, make_lda),
@@ -66,6 +69,7 @@ LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "stack": (StackHead, make_stack),
     "balanced-bagging": (BalancedBaggingHead, make_balanced_bagging),
     "local-vote": (LocalVoteHead, make_local_vote),
+    "tuned": (TunedHead, make_tuned),
 }
 
 # Those whose heads are linear scores of transformed features.
@@ -126,6 +130,8 @@ def tells_of_parts(learner: Learner) -> bool:
 
     Only where no image comes twice is a part of so many rows one of so many images.
     """
+    if isinstance(learner, TunedLearner):
+        return any(map(tells_of_parts, learner.learners))
     return isinstance(learner, CollectiveLearner | BalancedBaggingLearner)
 
 
