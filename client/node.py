@@ -23,6 +23,7 @@ from common.limits import DEFAULT_MINIMUM
 from common.metrics import seed_key
 from common.partition import make_partition
 from common.settings import RunSettings
+from common.shipping import check_shipping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +55,7 @@ def site_of_node(context: Context) -> Site:
     node = context.node_config
     simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
     name, cohort, rows = (_simulated_site if simulated else _real_site)(settings, node)
+    check_shipping(settings, real=not simulated)
     treatment = check_imbalance(settings)
     backbone = get_backbone(settings.backbone)
     folder = _cache_folder(settings, node, simulated=simulated)

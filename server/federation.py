@@ -21,6 +21,7 @@ from common.learners.base import Problem, State
 from common.learners.search import Selection
 from common.model import Model, ModelDescription, load_model, save_model
 from common.settings import RunSettings
+from common.shipping import check_shipping
 from common.site_info import SiteInfo
 from common.versions import package_versions
 from server.collective_strategy import CollectiveStrategy
@@ -76,6 +77,7 @@ def run_federation(
     if sees_sites:
         report(f"{settings.learner}: the coordinator sees what each site has made, not only sums")
     check_imbalance(settings)
+    check_shipping(settings)
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
         journal = None

@@ -7,7 +7,7 @@ from common.backbones import TIMM_NAME, backbone_names
 from common.errors import BoundsError, SettingsError
 from common.finetuning.strategies import STRATEGIES
 from common.imbalance import read_treatment
-from common.learners import LEARNERS, read_settings
+from common.learners import LEARNERS, SHIPPING, read_settings
 from common.learners.ensemble.members import learners_of
 from common.settings import RunSettings
 
@@ -52,6 +52,12 @@ def refuse_unknown(bounds: Bounds) -> None:
             read_treatment(text)
         except SettingsError as error:
             raise BoundsError(f"site.toml bounds.imbalance: {error}") from error
+    for name in bounds.learners:
+        if name in SHIPPING:
+            raise BoundsError(
+                f"site.toml bounds.learners: {name} ships features of single images, and a site "
+                "tells nothing over fewer than minimum_count; leave it out"
+            )
     plain = [name.split("+")[0] for name in bounds.backbones]
     plain = [name for name in plain if not TIMM_NAME.fullmatch(name)]
     for what, named, known in (

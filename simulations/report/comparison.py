@@ -36,3 +36,10 @@ def combinations(facts: Facts) -> list[Combination]:
             if shown is not None and shown.value is not None:
                 found.append(Combination(learner, condition, shown))
     return sorted(found, key=lambda one: -(one.value.value or 0.0))
+
+
+def short_condition(facts: Facts, condition: str) -> str:
+    """Leave the backbone out of a condition's name where the study has one alone."""
+    backbone, comma, treatment = condition.partition(", ")
+    alone = facts.study.study == COMPARE and len(facts.study.settings.backbones_used) == 1
+    return treatment if alone and comma and backbone == facts.study.settings.backbone else condition

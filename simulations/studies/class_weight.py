@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.learners import LEARNERS, read_settings
+from common.learners import read_settings
 from common.learners.settings import parse_assignments
 
 # What each of a learner's settings of this kind calls it.
@@ -33,11 +33,11 @@ def with_class_weight(learner: str, text: str, class_weight: str) -> dict[str, s
     SettingsError
         If the learner or a setting is unknown or out of bounds.
     """
-    read_settings(learner, text)
+    known = type(read_settings(learner, text)).model_fields
     assignments = parse_assignments(text)
     if not class_weight:
         return assignments
     for setting, values in _BALANCED.items():
-        if setting in LEARNERS[learner][0].settings_type.model_fields:
+        if setting in known:
             assignments.setdefault(setting, values[class_weight])
     return assignments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.metrics import describe
-from simulations.report.comparison import COMPARE, combinations
+from simulations.report.comparison import COMPARE, combinations, short_condition
 from simulations.report.facts import ALL, BALANCED, Facts
 from simulations.report.figures.dot_plot import dot_plot
 from simulations.report.figures.heat_map import heat_map
@@ -30,7 +30,7 @@ def combined(facts: Facts) -> Panel:
     grid = Grid(
         "Balanced accuracy by classifier, backbone and treatment",
         "classifier",
-        facts.conditions,
+        tuple(short_condition(facts, one) for one in facts.conditions),
         tuple(
             Row(
                 learner,
@@ -48,7 +48,10 @@ def combined(facts: Facts) -> Panel:
         "Balanced accuracy of every combination",
         "combination",
         ("over all test images",),
-        tuple(Row(f"{one.learner}, {one.condition}", (one.value,)) for one in combinations(facts)),
+        tuple(
+            Row(f"{short_condition(facts, one.condition)}, {one.learner}", (one.value,))
+            for one in combinations(facts)
+        ),
     )
     views = (
         View(heat_map(grid, name), _MAP, grid),
