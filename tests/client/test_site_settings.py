@@ -246,6 +246,8 @@ def test_a_run_outside_the_bounds_is_refused_with_the_setting_named(
         ("stack", "members=forest", "forest"),
         ("local-vote", "base=svm:pca=4", "svm"),
         ("balanced-bagging", "", "logistic"),
+        ("tuned", "learner=forest space=trees=5", "forest"),
+        ("tuned", "learner=ridge space=pca=1;kernel=none|rff", ""),
     ],
 )
 def test_an_ensemble_is_no_way_round_to_a_learner_that_is_not_allowed(
@@ -253,6 +255,9 @@ def test_an_ensemble_is_no_way_round_to_a_learner_that_is_not_allowed(
 ) -> None:
     asked = {**ASKED, "learner": learner, "learner_settings": settings}
     some = ALLOWED.model_copy(update={"learners": (learner, "ridge")})
+    if not named:
+        check_bounds(some, RunSettings(**asked))
+        return
     with pytest.raises(BoundsError) as caught:
         check_bounds(some, RunSettings(**asked))
     wanted = f"learner {learner}: member '{named}': this site allows {learner}, ridge"
@@ -260,6 +265,14 @@ def test_an_ensemble_is_no_way_round_to_a_learner_that_is_not_allowed(
     check_bounds(
         some.model_copy(update={"learners": (learner, "ridge", named)}), RunSettings(**asked)
     )
+
+
+def test_no_site_can_allow_what_ships_features() -> None:
+    with pytest.raises(BoundsError, match="knn ships features of single images"):
+        refuse_unknown(Bounds(learners=("ridge", "knn")))
+    asked = {**ASKED, "learner": "knn", "learner_settings": "ships_features=yes"}
+    with pytest.raises(BoundsError, match="learner 'knn': this site allows"):
+        check_bounds(ALLOWED, RunSettings(**asked))
 
 
 def test_every_learner_and_strategy_that_there_is_may_be_allowed() -> None:
