@@ -167,6 +167,8 @@ def test_a_booster_in_turn_is_tuned_as_it_boosts_alone() -> None:
     voted = fit_sites(make_learner("soft-vote", PROBLEM, f"members={members}"), sites)
     for name, array in alone.arrays.items():
         np.testing.assert_array_equal(voted.arrays[f"0:{name}"], array)
+    ridges = fit_sites(make_learner("ridge", PROBLEM, "calibrate=none"), sites)
+    np.testing.assert_array_equal(voted.arrays["1:coef"], ridges.arrays["coef"])
 
 
 def _scored(settings: str) -> tuple[Any, State, SiteData]:

@@ -145,7 +145,7 @@ class Together:
             elif number in asked:
                 own = State(asked[number], take(state.arrays, f"{number}:"), False, memory)
             else:
-                stage = state.memory[f"{number}:{_AT}"].tobytes().decode()
+                stage = bytes(state.memory[f"{number}:{_AT}"].tolist()).decode()
                 turn = int(state.memory[f"{number}:{_TURN}"][0])
                 kept = take(state.memory, f"{number}:{_KEPT}")
                 own = State(stage, kept, stage == FITTED, memory, turn=None if turn < 0 else turn)
@@ -207,7 +207,8 @@ class Together:
             if number in asked or not waiting:
                 arrays.update(put(state.arrays, f"{number}:"))
                 continue
-            memory[f"{number}:{_AT}"] = np.frombuffer(state.stage.encode(), dtype=np.uint8)
+            # As whole numbers of a kind that a checkpoint keeps.
+            memory[f"{number}:{_AT}"] = np.array(list(state.stage.encode()), dtype=np.int64)
             memory[f"{number}:{_TURN}"] = np.array([-1 if state.turn is None else state.turn])
             memory.update(put(state.arrays, f"{number}:{_KEPT}"))
         if not waiting:
