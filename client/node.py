@@ -16,12 +16,14 @@ from common.cohort_sites import rows_of_site
 from common.disclosure import EXACT, Disclosure
 from common.errors import SettingsError
 from common.feature_cache import STATES, FeatureCache, default_cache
+from common.folds import Dealing
 from common.imbalance.check import check_imbalance
 from common.learners import read_settings
 from common.limits import DEFAULT_MINIMUM
 from common.metrics import seed_key
 from common.partition import make_partition
 from common.settings import RunSettings
+from common.shipping import check_shipping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +55,7 @@ def site_of_node(context: Context) -> Site:
     node = context.node_config
     simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
     name, cohort, rows = (_simulated_site if simulated else _real_site)(settings, node)
+    check_shipping(settings, real=not simulated)
     treatment = check_imbalance(settings)
     backbone = get_backbone(settings.backbone)
     folder = _cache_folder(settings, node, simulated=simulated)
@@ -89,9 +92,10 @@ def _cache_folder(settings: RunSettings, node: UserConfig, *, simulated: bool) -
     return Path(str(folder))
 
 
-def learner_folds(settings: RunSettings) -> int:
-    """Tell how many folds the run's learner chooses by; 0 for none."""
-    return read_settings(settings.learner, settings.learner_settings).folds
+def learner_folds(settings: RunSettings) -> Dealing:
+    """Tell by which folds the run's learner chooses."""
+    learner = read_settings(settings.learner, settings.learner_settings)
+    return Dealing(learner.folds, learner.stratified)
 
 
 def run_disclosure(settings: RunSettings) -> Disclosure:

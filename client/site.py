@@ -17,11 +17,12 @@ from common.errors import CohortError
 from common.evaluation import statistic_names
 from common.feature_cache import FeatureCache
 from common.features import Progress, extract, no_progress
+from common.folds import NO_FOLDS, Dealing
 from common.imbalance import UNTREATED, Resampled, Treatment
 from common.learners.base import Arrays, SiteData
 from common.metrics import lesion_weights
 from common.site_info import SiteInfo
-from common.split import Split, fold_groups, split_groups
+from common.split import Split, split_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -166,7 +167,7 @@ def open_site(
     cache: FeatureCache,
     *,
     split_seed: int,
-    folds: int = 0,
+    folds: Dealing = NO_FOLDS,
     disclosure: Disclosure = EXACT,
     resample_key: bytes | None = None,
     treatment: Treatment = UNTREATED,
@@ -188,8 +189,8 @@ def open_site(
         As `common.features.extract`.
     split_seed : int
         Seed of the split.
-    folds : int
-        Folds that the learner chooses by; 0 for none.
+    folds : Dealing
+        Folds that the learner chooses by.
     disclosure : Disclosure
         What the site withholds.
     resample_key : bytes or None
@@ -242,7 +243,7 @@ def make_site(
     backbone: Backbone,
     *,
     split_seed: int,
-    folds: int = 0,
+    folds: Dealing = NO_FOLDS,
     disclosure: Disclosure = EXACT,
     resample_key: bytes | None = None,
     treatment: Treatment = UNTREATED,
@@ -271,7 +272,7 @@ def make_site(
     """
     y, group = cohort.y[rows], cohort.group[rows]
     split = split_groups(split_seed, group, turn)
-    fold = fold_groups(split_seed, group, folds) if folds else None
+    fold = folds.deal(split_seed, group, y, split)
     kept = disclosed(disclosure, y, split, fold)
     key = own_key(x) if resample_key is None else resample_key
     site = Site(

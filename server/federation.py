@@ -21,6 +21,7 @@ from common.learners.base import Problem, State
 from common.learners.search import Selection
 from common.model import Model, ModelDescription, load_model, save_model
 from common.settings import RunSettings
+from common.shipping import check_shipping
 from common.site_info import SiteInfo
 from common.versions import package_versions
 from server.collective_strategy import CollectiveStrategy
@@ -76,6 +77,7 @@ def run_federation(
     if sees_sites:
         report(f"{settings.learner}: the coordinator sees what each site has made, not only sums")
     check_imbalance(settings)
+    check_shipping(settings)
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
         journal = None
@@ -119,7 +121,7 @@ def run_federation(
         shutil.copyfile(work / EVENTS_FILE, out / EVENTS_FILE)
     told = {info.site: asdict(info) for info in members.values()}
     result = {
-        **describe_run(settings, strategy, told, seconds, selection_of(state)),
+        **describe_run(settings, strategy, told, seconds, selection_of(state, learner.settings)),
         "test": pooled_and_by_site(results, task),
     }
     write_result(out, result)

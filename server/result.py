@@ -15,12 +15,17 @@ from common.errors import RoundError
 from common.evaluated import metrics_of_sums
 from common.learners.base import Contribution, State
 from common.learners.search import Selection
+from common.learners.settings import LearnerSettings
 from common.learners.total import Total
+from common.learners.tuning.scores import Tuning
+from common.learners.tuning.settings import TunedSettings
 from common.settings import RunSettings
 from common.site_info import SiteInfo
 from common.versions import package_versions
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from server.link import Link
 
 RESULT_FILE = "result.json"
@@ -104,8 +109,28 @@ def pooled_and_by_site(results: dict[str, Contribution], task: SiteInfo) -> dict
     }
 
 
-def selection_of(state: State) -> dict[str, Any] | None:
-    """Give the results of a search as ``result.json`` holds them, None where there was none."""
+def selection_of(state: State, settings: LearnerSettings) -> dict[str, Any] | None:
+    """Give the results of a search as ``result.json`` holds them, None where there was none.
+
+    Values are numbers of one setting, or the settings of tuning's candidates as text.
+
+    Parameters
+    ----------
+    state : State
+        The learner's last.
+    settings : LearnerSettings
+        The learner's.
+    """
+    if isinstance(settings, TunedSettings):
+        found = Tuning.of(state, settings)
+        sign = -1.0 if found.metric == "log_loss" else 1.0
+        return {
+            "values": list(found.candidates),
+            found.metric: (sign * found.mean).tolist(),
+            "standard_error": found.standard_error.tolist(),
+            "folds": _of_folds(sign * found.scores),
+            "chosen": found.candidates[found.chosen],
+        }
     selection = Selection.of(state)
     if selection is None:
         return None
@@ -113,9 +138,13 @@ def selection_of(state: State) -> dict[str, Any] | None:
         "values": selection.values.tolist(),
         "balanced_accuracy": selection.mean.tolist(),
         "standard_error": selection.standard_error.tolist(),
-        "folds": [[None if np.isnan(x) else x for x in row] for row in selection.scores.tolist()],
+        "folds": _of_folds(selection.scores),
         "chosen": selection.value,
     }
+
+
+def _of_folds(scores: NDArray[np.float64]) -> list[list[float | None]]:
+    return [[None if np.isnan(x) else x for x in row] for row in scores.tolist()]
 
 
 @contextmanager

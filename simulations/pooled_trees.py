@@ -1,6 +1,7 @@
-"""What scikit-learn and XGBoost grow on all sites' features at once, beside a union of trees.
+"""What scikit-learn and XGBoost make of all sites' features at once, where a learner merges.
 
-A federation of trees is not the pooled one, unlike one of sums: the difference is its price.
+A federation of trees is not the pooled one, unlike one of sums: the difference is its price. One of
+neighbours is.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from common.learners.boosting_settings import BoostingSettings
     from common.learners.forest import ForestSettings
+    from common.learners.knn import KnnSettings
 
 
 def _forest(settings: ForestSettings) -> Any:  # noqa: ANN401
@@ -50,6 +53,10 @@ def _boosting(settings: BoostingSettings) -> Any:  # noqa: ANN401
     )
 
 
+def _neighbours(settings: KnnSettings) -> Any:  # noqa: ANN401
+    return KNeighborsClassifier(settings.neighbours, weights=settings.vote, algorithm="brute")
+
+
 class _Balanced:
     """A classifier that knows no class weights, given those of the images."""
 
@@ -65,7 +72,11 @@ class _Balanced:
         return self
 
 
-POOLED_TREES: Mapping[str, Callable[[Any], Any]] = {"forest": _forest, "xgboost": _boosting}
+POOLED_TREES: Mapping[str, Callable[[Any], Any]] = {
+    "forest": _forest,
+    "xgboost": _boosting,
+    "knn": _neighbours,
+}
 
 
 def fit_pooled_trees(

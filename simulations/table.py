@@ -85,18 +85,20 @@ def _withheld(result: dict[str, Any]) -> str:
 
 
 def _selection(selection: dict[str, Any]) -> Table:
-    """Show a search: each value's mean balanced accuracy over folds, and its standard error."""
+    """Show a search: each value's mean score over folds, and its standard error."""
+    metric = "log_loss" if "log_loss" in selection else "balanced_accuracy"
     table = Table(title="choice by folds", title_justify="left")
-    for name in ("value", "balanced accuracy", "standard error", ""):
+    for name in ("value", metric.replace("_", " "), "standard error", ""):
         table.add_column(name, justify="right")
     for value, mean, error in zip(
         selection["values"],
-        selection["balanced_accuracy"],
+        selection[metric],
         selection["standard_error"],
         strict=True,
     ):
         mark = "chosen" if value == selection["chosen"] else ""
-        table.add_row(f"{value:.4g}", f"{mean:.4f}", f"{error:.4f}", mark)
+        told = value if isinstance(value, str) else f"{value:.4g}"
+        table.add_row(told, f"{mean:.4f}", f"{error:.4f}", mark)
     return table
 
 

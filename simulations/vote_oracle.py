@@ -1,4 +1,4 @@
-"""The pooled oracle of a learner or of a vote of learners, where there is one."""
+"""The pooled oracle of a learner, of what tuning chose or of a vote, where there is one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.learners import read_settings
+from common.learners.base import Problem
+from common.learners.composed import FITTED
 from common.learners.ensemble.members import parse_member
 from common.learners.ensemble.soft_vote import SoftVoteSettings
 from common.learners.ensemble.together import take
+from common.learners.tuning.models import chosen_of, take_model
+from common.learners.tuning.settings import TunedSettings
 from common.model import Model
 from simulations.oracle import Oracle, fit_oracle, has_oracle
 
@@ -23,8 +27,9 @@ def pooled_oracle(
 ) -> Oracle | None:
     """Fit scikit-learn's counterpart of a model on pooled features.
 
-    That of a soft vote is the mean of its members'. There is none of learners whose answers do
-    not add up, nor of a vote whose members have chosen a setting, which the model does not tell.
+    That of tuning is that of the settings chosen; of a soft vote, the mean of its members'. There
+    is none of learners whose answers do not add up, nor of a vote whose members have chosen a
+    setting, which the model does not tell.
 
     Parameters
     ----------
@@ -35,6 +40,10 @@ def pooled_oracle(
     if has_oracle(about.learner):
         return fit_oracle(model, x, y, train)
     settings = read_settings(about.learner, about.learner_settings)
+    if isinstance(settings, TunedSettings):
+        # Its coefficients are those of another model than the one compared.
+        best = pooled_oracle(_chosen(model, settings), x, y, train)
+        return None if best is None else replace(best, coef=None)
     if not isinstance(settings, SoftVoteSettings):
         return None
     members = settings.members_made()
@@ -49,3 +58,12 @@ def pooled_oracle(
     votes = [oracle.probabilities for oracle in oracles]
     p: NDArray[np.float64] = np.average(votes, axis=0, weights=settings.shares)
     return Oracle(p, p.argmax(axis=1), None, all(oracle.converged for oracle in oracles))
+
+
+def _chosen(model: Model, settings: TunedSettings) -> Model:
+    """Give what tuning has chosen as a model of its learner alone."""
+    about, tried = model.description, settings.candidates_made()
+    chosen = tried[chosen_of(model.arrays, len(tried))]
+    learner = chosen.learner(Problem(about.classes, about.dimension))
+    alone = replace(about, learner=chosen.name, learner_settings=chosen.text)
+    return Model(alone, take_model(model.arrays, learner.state_spec(FITTED)))

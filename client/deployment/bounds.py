@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,9 +12,10 @@ from common.backbones import TIMM_NAME, backbone_names
 from common.errors import BoundsError, SettingsError
 from common.finetuning.strategies import STRATEGIES
 from common.imbalance import read_treatment
-from common.learners import LEARNERS, read_settings
+from common.learners import LEARNERS, SHIPPING, read_settings
 from common.learners.ensemble.members import EnsembleSettings, learners_of
 from common.learners.settings import LearnerSettings
+from common.learners.tuning.settings import TunedSettings
 from common.settings import RunSettings
 
 
@@ -55,11 +57,7 @@ def check_learner(bounds: Bounds, learner: str, text: str) -> None:
     SettingsError
         If the settings are wrong.
     """
-    settings = read_settings(learner, text)
-    parts: list[tuple[str, LearnerSettings]] = [(learner, settings)]
-    if isinstance(settings, EnsembleSettings):
-        parts += [(f"{learner}: member {m.name}", m.settings) for m in settings.members_made()]
-    for name, part in parts:
+    for name, part in _parts(learner, read_settings(learner, text)):
         for refused in bounds.refused:
             key, _, value = refused.partition("=")
             if key in type(part).model_fields and _text(getattr(part, key)) == value.lower():
@@ -68,6 +66,17 @@ def check_learner(bounds: Bounds, learner: str, text: str) -> None:
             raise BoundsError(
                 f"learner {name}: folds={part.folds}: this site allows {bounds.most_folds}"
             )
+
+
+def _parts(name: str, settings: LearnerSettings) -> Iterator[tuple[str, LearnerSettings]]:
+    """Give settings, and those of the learners that they are of, each with what it is."""
+    yield name, settings
+    if isinstance(settings, EnsembleSettings):
+        for member in settings.members_made():
+            yield from _parts(f"{name}: member {member.name}", member.settings)
+    if isinstance(settings, TunedSettings):
+        for candidate in settings.candidates_made():
+            yield from _parts(f"{name}: candidate {candidate.text}", candidate.settings)
 
 
 def _text(value: object) -> str:
@@ -89,6 +98,12 @@ def refuse_unknown(bounds: Bounds) -> None:
             raise BoundsError(f"site.toml bounds.imbalance: {error}") from error
     for text in bounds.refused:
         _check_refused(text)
+    for name in bounds.learners:
+        if name in SHIPPING:
+            raise BoundsError(
+                f"site.toml bounds.learners: {name} ships features of single images, and a site "
+                "tells nothing over fewer than minimum_count; leave it out"
+            )
     plain = [name.split("+")[0] for name in bounds.backbones]
     plain = [name for name in plain if not TIMM_NAME.fullmatch(name)]
     for what, named, known in (

@@ -7,7 +7,7 @@ from common.errors import SettingsError
 from common.finetuning.plan import Phase, parse_plan
 from common.finetuning.strategies import KrumSettings, read_strategy, strategy_kind, training_of
 from common.imbalance.check import check_imbalance
-from common.learners import LEARNERS, LINEAR
+from common.learners import LEARNERS, LINEAR, SHIPPING
 from common.settings import RunSettings
 
 
@@ -19,7 +19,8 @@ def check_finetuning(settings: RunSettings) -> tuple[Phase, ...]:
     SettingsError
         Naming the setting.
     """
-    if settings.learner in LEARNERS and settings.learner not in LINEAR:
+    known = {*LEARNERS, *SHIPPING}
+    if settings.learner in known and settings.learner not in LINEAR:
         raise SettingsError(
             f"learner {settings.learner}: is no linear head, with which fine-tuning begins; choose "
             f"one of: {', '.join(LINEAR)}"

@@ -19,6 +19,7 @@ from common.learners.ensemble.soft_vote import SoftVoteHead, make_soft_vote
 from common.learners.ensemble.stack import StackHead, make_stack
 from common.learners.federate import federate
 from common.learners.forest import ForestHead, make_forest
+from common.learners.knn import KnnHead, make_knn
 from common.learners.lda import LdaHead, make_lda
 from common.learners.linear_head import LinearHead
 from common.learners.logistic import LogisticHead, make_logistic
@@ -30,13 +31,17 @@ from common.learners.settings import (
     parse_assignments,
 )
 from common.learners.svm import SvmHead, make_svm
+from common.learners.tuning.head import TunedHead
+from common.learners.tuning.learner import TunedLearner, make_tuned
 
 __all__ = [
     "LEARNERS",
     "LINEAR",
+    "SHIPPING",
     "BalancedBaggingHead",
     "BoostingHead",
     "ForestHead",
+    "KnnHead",
     "LdaHead",
     "LocalVoteHead",
     "LogisticHead",
@@ -45,6 +50,7 @@ __all__ = [
     "SoftVoteHead",
     "StackHead",
     "SvmHead",
+    "TunedHead",
     "federate",
     "is_collective",
     "learner_of",
@@ -53,7 +59,7 @@ __all__ = [
     "tells_of_parts",
 ]
 
-# Ensembles are learners of learners: none is a member of another.
+# Ensembles are learners of learners: none is a member of another. Any but itself can be tuned.
 LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "ncm": (NearestMeanHead, make_ncm),
     "lda": (LdaHead, make_lda),
@@ -66,7 +72,15 @@ LEARNERS: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
     "stack": (StackHead, make_stack),
     "balanced-bagging": (BalancedBaggingHead, make_balanced_bagging),
     "local-vote": (LocalVoteHead, make_local_vote),
+    "tuned": (TunedHead, make_tuned),
 }
+
+# Those that ship features of single images are apart: a list of all learners names them not, no
+# ensemble and no search is made of them, and no site can allow them.
+SHIPPING: Mapping[str, tuple[type[Head], Callable[[Problem, Any], Learner]]] = {
+    "knn": (KnnHead, make_knn),
+}
+_EVERY = {**LEARNERS, **SHIPPING}
 
 # Those whose heads are linear scores of transformed features.
 LINEAR: tuple[str, ...] = tuple(
@@ -80,7 +94,7 @@ def make_learner(name: str, problem: Problem, settings: str = "") -> Learner:
     Parameters
     ----------
     name : str
-        A key of `LEARNERS`.
+        A key of `LEARNERS` or of `SHIPPING`.
     problem : Problem
         Classes and dimension.
     settings : str
@@ -92,7 +106,7 @@ def make_learner(name: str, problem: Problem, settings: str = "") -> Learner:
         If the learner or a setting is unknown or out of bounds.
     """
     checked = read_settings(name, settings)
-    return LEARNERS[name][1](problem, checked)
+    return _EVERY[name][1](problem, checked)
 
 
 def read_settings(name: str, settings: str) -> LearnerSettings:
@@ -103,9 +117,9 @@ def read_settings(name: str, settings: str) -> LearnerSettings:
     SettingsError
         If the learner or a setting is unknown or out of bounds.
     """
-    if name not in LEARNERS:
+    if name not in _EVERY:
         raise SettingsError(f"learner {name!r} is unknown; choose one of: {', '.join(LEARNERS)}")
-    return check_settings(LEARNERS[name][0].settings_type, parse_assignments(settings))
+    return check_settings(_EVERY[name][0].settings_type, parse_assignments(settings))
 
 
 def is_collective(name: str, settings: str = "") -> bool:
@@ -126,6 +140,8 @@ def tells_of_parts(learner: Learner) -> bool:
 
     Only where no image comes twice is a part of so many rows one of so many images.
     """
+    if isinstance(learner, TunedLearner):
+        return any(map(tells_of_parts, learner.learners))
     return isinstance(learner, CollectiveLearner | BalancedBaggingLearner)
 
 
@@ -137,7 +153,7 @@ def learner_of(head: Head, problem: Problem) -> Learner:
     SettingsError
         If a parameter is out of bounds.
     """
-    for kind, make in LEARNERS.values():
+    for kind, make in _EVERY.values():
         if isinstance(head, kind):
             # Nothing is held out within a plain fit, so there is nothing to calibrate on.
             settings = check_settings(kind.settings_type, head.get_params()).uncalibrated()

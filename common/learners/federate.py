@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -89,7 +90,8 @@ def learn_heads(
     """Fit a head over sites, with the classes given in order.
 
     A head that needs held-out images nevertheless, as that of stacking, gets the second image of
-    each class of each site and every third from there; nothing tells here which show one lesion.
+    each class of each site and every third from there; one that chooses by folds, each class dealt
+    to them by turns. Nothing tells here which images show one lesion.
     """
     from common.learners import learner_of
 
@@ -105,6 +107,9 @@ def learn_heads(
     if any(learner.part(stage) is Split.VALIDATION for stage in learner.stages):
         held = {name: _some(one, held_out(one.y)) for name, one in data.items()}
         data = {name: _some(one, ~held_out(one.y)) for name, one in data.items()}
+    if learner.settings.folds:
+        folds = learner.settings.folds
+        data = {name: replace(one, fold=_by_turns(one.y, folds)) for name, one in data.items()}
     state = fit_sites(learner, data, held)
     return head.set_fitted(state.arrays, classes)
 
@@ -115,6 +120,15 @@ def held_out(y: NDArray[np.intp]) -> NDArray[np.bool_]:
     for label in np.unique(y):
         held[np.flatnonzero(y == label)[1::3]] = True
     return held
+
+
+def _by_turns(y: NDArray[np.intp], folds: int) -> NDArray[np.intp]:
+    """Deal each class's images to folds, one after the other; no lesion is known here."""
+    fold = np.zeros(len(y), dtype=np.intp)
+    for label in np.unique(y):
+        rows = np.flatnonzero(y == label)
+        fold[rows] = (np.arange(len(rows)) + label) % folds
+    return fold
 
 
 def _some(data: SiteData, rows: NDArray[np.bool_]) -> SiteData:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -26,6 +26,9 @@ class LearnerSettings(BaseModel):
     ledger : bool
         Whether the coordinator keeps each site's sums, so that one can be taken out again.
     """
+
+    # Whether folds hold equal shares of each class.
+    stratified: ClassVar[bool] = False
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -126,7 +126,7 @@ def learn_head(
         {info.site: counts[info.site] for info in members.values()},
         {info.site: asdict(info) for info in members.values()},
         pooled_and_by_site(results, task),
-        selection_of(state),
+        selection_of(state, learner.settings),
         dict(link.left_out),
         asdict(link.traffic),
         seconds,

@@ -120,9 +120,11 @@ def _check_names(settings: RunSettings) -> None:
     from common.learners import make_learner
     from common.learners.base import Problem
     from common.partition import parse_partition
+    from common.shipping import check_shipping
 
     backbone = get_backbone(settings.backbone)
     problem = Problem(("a", "b"), backbone.dimension)
     make_learner(settings.learner, problem, settings.learner_settings)
     parse_partition(settings.partition)
     check_imbalance(settings)
+    check_shipping(settings)

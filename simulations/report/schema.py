@@ -21,6 +21,7 @@ StudyName = Literal[
     "finetune",
     "fine-tuning",
     "fine-tuning-left-out",
+    "compare",
 ]
 COVERAGES = 20
 RELIABILITY_BINS = 15
@@ -39,7 +40,15 @@ class Settings(_Part):
     draws: Count
     seed: int
     backbone: str
+    backbones: tuple[str, ...] = ()
+    treatments: tuple[str, ...] = ()
+    turns: Count = 0
     imbalance: str = ""
+
+    @property
+    def backbones_used(self) -> tuple[str, ...]:
+        """Every backbone of the study."""
+        return self.backbones or (self.backbone,)
 
 
 class SiteCount(_Part):

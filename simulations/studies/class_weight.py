@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.learners import LEARNERS, read_settings
+from common.learners import read_settings
 from common.learners.ensemble.members import EnsembleSettings, format_member, parse_member
 from common.learners.settings import LearnerSettings, parse_assignments
 
@@ -43,12 +43,14 @@ def with_class_weight(learner: str, text: str, class_weight: str) -> dict[str, s
         return assignments
     if isinstance(settings, EnsembleSettings):
         assignments |= _weighted_members(settings, class_weight)
-    return _weighted(learner, assignments, class_weight)
+    return _weighted(type(settings), assignments, class_weight)
 
 
-def _weighted(learner: str, assignments: dict[str, str], class_weight: str) -> dict[str, str]:
+def _weighted(
+    kind: type[LearnerSettings], assignments: dict[str, str], class_weight: str
+) -> dict[str, str]:
     for setting, values in _BALANCED.items():
-        if setting in LEARNERS[learner][0].settings_type.model_fields:
+        if setting in kind.model_fields:
             assignments.setdefault(setting, values[class_weight])
     return assignments
 
@@ -59,7 +61,7 @@ def _weighted_members(settings: LearnerSettings, class_weight: str) -> dict[str,
         if key in type(settings).model_fields:
             members = [parse_member(text) for text in getattr(settings, key).split(",")]
             found[key] = ",".join(
-                format_member(name, _weighted(name, values, class_weight))
+                format_member(name, _weighted(type(read_settings(name, "")), values, class_weight))
                 for name, values in members
             )
     return found

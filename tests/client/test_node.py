@@ -217,3 +217,30 @@ def test_the_split_of_a_site_does_not_depend_on_who_else_takes_part(
     assert simulated.x.tobytes() == real.x.tobytes()
     assert set(real.split.tolist()) == {"train", "validation", "test"}
     assert _open({"split-seed": 4}, _real(both, "dias")).split.tolist() != real.split.tolist()
+
+
+def test_a_real_site_is_asked_for_features_in_vain(write_cached_cohort: WriteCachedCohort) -> None:
+    """Not even one that withholds nothing of its sums ships single images' features."""
+    root = write_cached_cohort({"dias": 9})
+    asked: dict[str, UserConfigValue] = {
+        "learner": "knn",
+        "learner-settings": "ships_features=yes",
+    }
+    with pytest.raises(SettingsError, match="a real site answers it never"):
+        _open(asked, {**_real(root, "dias"), "minimum-count": 1})
+
+
+def test_tuning_deals_a_sites_lesions_by_class(write_cached_cohort: WriteCachedCohort) -> None:
+    root = write_cached_cohort({"dias": 60})
+    asked: dict[str, UserConfigValue] = {
+        "learner": "tuned",
+        "learner-settings": "learner=ridge space=pca=1|2 folds=3",
+    }
+    site = _open(asked, _real(root, "dias"))
+    assert site.fold is not None
+    train = site.split == "train"
+    for label in np.unique(site.y[train]):
+        of_class = train & (site.y == label)
+        held = np.bincount(site.fold[of_class], minlength=3)
+        largest = np.unique(site.group[of_class], return_counts=True)[1].max()
+        assert held.max() - held.min() <= largest

@@ -255,6 +255,8 @@ def test_a_run_outside_the_bounds_is_refused_with_the_setting_named(
         ("stack", "members=forest", "forest"),
         ("local-vote", "base=svm:pca=4", "svm"),
         ("balanced-bagging", "", "logistic"),
+        ("tuned", "learner=forest space=trees=5", "forest"),
+        ("tuned", "learner=ridge space=pca=1;kernel=none|rff", ""),
     ],
 )
 def test_an_ensemble_is_no_way_round_to_a_learner_that_is_not_allowed(
@@ -262,6 +264,9 @@ def test_an_ensemble_is_no_way_round_to_a_learner_that_is_not_allowed(
 ) -> None:
     asked = {**ASKED, "learner": learner, "learner_settings": settings}
     some = ALLOWED.model_copy(update={"learners": (learner, "ridge")})
+    if not named:
+        check_bounds(some, RunSettings(**asked))
+        return
     with pytest.raises(BoundsError) as caught:
         check_bounds(some, RunSettings(**asked))
     wanted = f"learner {learner}: member '{named}': this site allows {learner}, ridge"
@@ -288,10 +293,34 @@ def test_settings_of_an_ensembles_members_are_bounded_too() -> None:
         )
 
 
+def test_settings_of_what_is_tuned_are_bounded_too() -> None:
+    bounds = Bounds(learners=("tuned", "soft-vote", "ridge"), refused=("pca=8",), most_folds=3)
+    run: dict[str, Any] = {"learner": "tuned"}
+
+    def tune(text: str) -> None:
+        check_bounds(bounds, RunSettings(**run, learner_settings=text))
+
+    tune("learner=ridge folds=3 space=pca=4|9")
+    with pytest.raises(BoundsError, match=r"tuned: candidate pca=8: this site refuses pca=8"):
+        tune("learner=ridge folds=3 space=pca=4|8")
+    with pytest.raises(BoundsError, match=r"tuned: folds=4: this site allows 3"):
+        tune("learner=ridge folds=4 space=pca=4|9")
+    with pytest.raises(BoundsError, match=r"candidate .*: member ridge: this site refuses pca=8"):
+        tune("learner=soft-vote folds=3 space=members=ridge:pca=8|ridge:pca=9")
+
+
 def test_a_site_may_refuse_no_setting_of_a_learner() -> None:
     bounds = ALLOWED.model_copy(update={"refused": (), "most_folds": 100})
     for settings in ("ledger=true", "folds=50 search=grid:1:10:2"):
         check_bounds(bounds, RunSettings(**ASKED, learner_settings=settings))
+
+
+def test_no_site_can_allow_what_ships_features() -> None:
+    with pytest.raises(BoundsError, match="knn ships features of single images"):
+        refuse_unknown(Bounds(learners=("ridge", "knn")))
+    asked = {**ASKED, "learner": "knn", "learner_settings": "ships_features=yes"}
+    with pytest.raises(BoundsError, match="learner 'knn': this site allows"):
+        check_bounds(ALLOWED, RunSettings(**asked))
 
 
 def test_every_learner_and_strategy_that_there_is_may_be_allowed() -> None:

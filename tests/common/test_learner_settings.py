@@ -60,6 +60,8 @@ def test_an_estimator_has_its_learners_settings_and_defaults(name: str) -> None:
     # Nothing is held out within a plain fit.
     beside = HeadSettings.model_fields.keys() - FrontSettings.model_fields.keys()
     assert {"calibrate", "folds", "search", "search_seed"} <= beside
+    # A fit that tunes has folds of its own.
+    beside = {"ledger"} if kind.stratified else beside
     assert parameters.keys() == kind.model_fields.keys() - beside
     for field, value in parameters.items():
         assert value == kind.model_fields[field].default

@@ -30,6 +30,7 @@ CASES = {
     "stack": "members=logistic,svm:calibrate=temperature",
     "balanced-bagging": "base=logistic bags=3",
     "local-vote": "base=lda",
+    "tuned": "learner=ridge folds=3 at_once=6 space=alpha_per_image=1|0.1|10 metric=log_loss",
     # Not an ensemble: settings that need the features' dimension, as of any learner.
     "ridge": "pca=4",
 }
@@ -44,6 +45,8 @@ def _data(hospitals: Hospitals, part: Split) -> Mapping[str, SiteData]:
 def test_over_the_grid_it_is_what_it_is_in_one_process(
     hospitals: Hospitals, reports: list[str], tmp_path: Path, name: str, guarded: bool
 ) -> None:
+    if name == "tuned":
+        hospitals.deal(3)
     if guarded:
         withheld = hospitals.guard(3)
         assert any(withheld.values())
@@ -92,12 +95,15 @@ def _count(grid: Any, fails_at: int) -> list[str]:
         ("stack", "members=ncm,logistic"),
         ("balanced-bagging", "base=ridge bags=2"),
         ("local-vote", "base=ridge"),
+        ("tuned", "learner=logistic folds=2 at_once=2 space=alpha_per_image=1|0.1"),
     ],
 )
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(
     hospitals: Hospitals, reports: list[str], tmp_path: Path, name: str, settings: str
 ) -> None:
     task: dict[str, Any] = {"learner": name, "learner_settings": settings}
+    if name == "tuned":
+        hospitals.deal(2)
 
     def run(out: str, fails_at: int = 0) -> tuple[Model, list[str]]:
         folder = tmp_path / out

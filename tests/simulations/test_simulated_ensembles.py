@@ -77,3 +77,28 @@ def test_an_ensemble_without_an_oracle_says_so(dermafed: Any, cohort: Path, tmp_
     result, _ = _read(run)
     assert result["oracle"] is None
     assert result["exactness"] == []
+
+
+def test_tuning_prints_its_candidates_and_is_the_best_ones_pooled_fit(
+    dermafed: Any, cohort: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    settings = [
+        "--set",
+        "learner=ridge",
+        "--set",
+        "space=alpha_per_image=0.1|10",
+        "--set",
+        "folds=3",
+    ]
+    done = dermafed("simulate", cohort, "--learner", "tuned", *settings, "--out", run)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for text in ("choice by folds", "alpha_per_image=10", "against the oracle: 0 predictions"):
+        assert text in done.stdout
+    result, _ = _read(run)
+    selection = result["selection"]
+    assert selection["values"] == ["alpha_per_image=0.1", "alpha_per_image=10"]
+    best = int(np.argmax(selection["balanced_accuracy"]))
+    assert selection["chosen"] == selection["values"][best]
+    assert np.mean(selection["folds"][best]) == selection["balanced_accuracy"][best]

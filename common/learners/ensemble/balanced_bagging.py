@@ -30,7 +30,6 @@ from common.learners.base import (
     Problem,
     SiteData,
     State,
-    check_arrays,
 )
 from common.learners.class_counts import ClassCounts
 from common.learners.composed import FITTED
@@ -45,7 +44,7 @@ from common.learners.ensemble.members import (
     without_search,
 )
 from common.learners.ensemble.soft_vote import heads_of
-from common.learners.ensemble.together import Together
+from common.learners.ensemble.some_rows import SomeRows
 from common.learners.settings import check_settings
 from common.split import Split
 
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COUNT = "class_counts"
-_SHARE, _IMAGES = "class_share", "images"
+_SHARE = "class_share"
 
 
 class BalancedBaggingSettings(EnsembleSettings):
@@ -109,48 +108,20 @@ class BalancedBaggingHead(EnsembleHead):
         return mean
 
 
-class _Bags(Together):
-    """Learners side by side, each of which sees its own bag of the training images.
+class _Bags(SomeRows):
+    """Learners side by side, each of which sees its own bag of the training images."""
 
-    Their sums are over fewer images than a contribution counts: beside them travels ``images``,
-    how many a site has put into the bag.
-    """
+    what = "bag"
 
     def __init__(self, problem: Problem, members: Sequence[Member], seed: int) -> None:
         learners = [member.learner(problem) for member in members]
         super().__init__(problem, learners, [member.name for member in members])
         self._seed = seed
 
-    def verify(self, stage: str, contribution: Contribution) -> None:
-        """Refuse a bag of more images than there are, or sums that no images can have."""
-        for number, own in self._asked(stage):
-            bag = self._of(number, own, contribution)
-            if bag.count > contribution.count:
-                raise ContributionError(f"bag {number}: holds more images than there are")
-            check_arrays(bag.arrays, self.learners[number].contribution_spec(own), bag.count)
-            self.learners[number].verify(own, bag)
-
-    def _answer(self, number: int, own: str, data: SiteData, state: State) -> Arrays:
-        rows = np.arange(len(data))
+    def _rows(self, number: int, own: str, data: SiteData, state: State) -> NDArray[np.intp]:
         if self.learners[number].part(own) is Split.TRAIN:
-            rows = draw_bag(data, state.arrays[_SHARE], self._seed, number)
-        fold = None if data.fold is None else data.fold[rows]
-        bag = SiteData(data.x[rows], data.y[rows], fold, data.minimum)
-        sums = super()._answer(number, own, bag, state)
-        return {**sums, _IMAGES: np.array([len(bag)], dtype=np.int64)}
-
-    def _of(self, number: int, own: str, contribution: Contribution) -> Contribution:
-        found = super()._of(number, own, contribution)
-        arrays = {name: array for name, array in found.arrays.items() if name != _IMAGES}
-        return Contribution(int(found.arrays[_IMAGES][0]), arrays)
-
-    def _member_spec(self, kind: str, number: int, own: str) -> Mapping[str, ArraySpec]:
-        spec = super()._member_spec(kind, number, own)
-        if kind == "state_spec":
-            return spec
-        # They count the bag's images, not all; `verify` compares the two.
-        fewer = {name: replace(one, times_counted=0) for name, one in spec.items()}
-        return {**fewer, _IMAGES: ArraySpec((1,), "int64", minimum=0)}
+            return draw_bag(data, state.arrays[_SHARE], self._seed, number)
+        return np.arange(len(data))
 
 
 class BalancedBaggingLearner:

@@ -148,12 +148,14 @@ def read_member(text: str, folds: int, unless_told: str = "", *, linear: bool = 
     """
     from common.learners import LEARNERS
     from common.learners.ensemble.ensemble_head import EnsembleHead
+    from common.learners.tuning.head import TunedHead
 
     name, values = parse_member(text)
     known = [
         key
         for key, (head, _) in LEARNERS.items()
-        if not issubclass(head, EnsembleHead) and (issubclass(head, LinearHead) or not linear)
+        if not issubclass(head, EnsembleHead | TunedHead)
+        and (issubclass(head, LinearHead) or not linear)
     ]
     if name not in known:
         raise SettingsError(
@@ -178,7 +180,13 @@ def read_member(text: str, folds: int, unless_told: str = "", *, linear: bool = 
 
 
 def learners_of(settings: LearnerSettings) -> tuple[str, ...]:
-    """Name the learners that an ensemble's settings ask for; none of a learner that is none."""
+    """Name the learners that settings of an ensemble, or of tuning, ask for; none of another."""
+    from common.learners.tuning.settings import TunedSettings
+
+    if isinstance(settings, TunedSettings):
+        made = settings.candidates_made()
+        inner = [name for one in made for name in learners_of(one.settings)]
+        return tuple(dict.fromkeys([settings.learner, *inner]))
     if not isinstance(settings, EnsembleSettings):
         return ()
     return tuple(dict.fromkeys(member.name for member in settings.members_made()))

@@ -3,7 +3,11 @@
 A round costs seconds at real sites and little more when it carries more, so the members are not
 fitted one after another: the rounds are those of the slowest member, not the sum. A member's arrays
 bear its number, as ``1:gram``; a stage names what it asks of whom, as ``newton:0,2+gram:1``.
-Rounds on training images come before those on validation images.
+Rounds on training images come before those on validation images. A member that is made of members
+itself has stages of this form, too: within another's they are written with other signs.
+
+Not all that could be asked need be: members wait whose site has its turn while another's has, and
+those for which there is no room in the stage's name.
 """
 
 from __future__ import annotations
@@ -35,7 +39,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _GROUP = re.compile(r"([^:+,]+):((?:0|[1-9][0-9]?)(?:,[1-9][0-9]?)*)")
-_MEMORY, _KEPT, _AT = "memory.", "kept.", "at"
+_MEMORY, _KEPT, _AT, _TURN = "memory.", "kept.", "at", "turn"
+_WRITTEN = str.maketrans(":+,", "=&.")
+_READ = str.maketrans("=&.", ":+,")
+# Messages have room for 200 characters, of which a learner of learners needs some itself.
+_LONGEST = 180
 
 
 class Together:
@@ -63,7 +71,7 @@ class Together:
     def stages(self) -> tuple[str, ...]:
         """The stages of each member; a round asks for one of each that is not done."""
         return tuple(
-            f"{stage}:{number}"
+            f"{stage.translate(_WRITTEN)}:{number}"
             for number, learner in enumerate(self.learners)
             for stage in learner.stages
         )
@@ -130,17 +138,17 @@ class Together:
         """Take a state apart into those of the members."""
         asked = {} if state.done else dict(self._asked(state.stage))
         found = []
-        for number, learner in enumerate(self.learners):
+        for number in range(len(self.learners)):
             memory = take(state.memory, f"{number}:{_MEMORY}")
             if state.done:
                 own = State(FITTED, take(state.arrays, f"{number}:"), True, memory)
             elif number in asked:
                 own = State(asked[number], take(state.arrays, f"{number}:"), False, memory)
             else:
-                at = int(state.memory[f"{number}:{_AT}"][0])
-                stage = (*learner.stages, FITTED)[at]
+                stage = bytes(state.memory[f"{number}:{_AT}"].tolist()).decode()
+                turn = int(state.memory[f"{number}:{_TURN}"][0])
                 kept = take(state.memory, f"{number}:{_KEPT}")
-                own = State(stage, kept, stage == FITTED, memory)
+                own = State(stage, kept, stage == FITTED, memory, turn=None if turn < 0 else turn)
             found.append(own)
         return found
 
@@ -189,25 +197,24 @@ class Together:
         waiting = {number: state for number, state in enumerate(states) if not state.done}
         parts = {n: self.learners[n].part(state.stage) for n, state in waiting.items()}
         part = Split.TRAIN if Split.TRAIN in parts.values() else Split.VALIDATION
+        could = {number: state for number, state in waiting.items() if parts[number] is part}
+        groups, turn = _next(could)
+        asked = {number for numbers in groups.values() for number in numbers}
         arrays: dict[str, NDArray[np.generic]] = {}
         memory: dict[str, NDArray[np.generic]] = {}
-        groups: dict[str, list[str]] = {}
         for number, state in enumerate(states):
             memory.update(put(state.memory, f"{number}:{_MEMORY}"))
-            asked = parts.get(number) is part
-            if asked or not waiting:
+            if number in asked or not waiting:
                 arrays.update(put(state.arrays, f"{number}:"))
-                groups.setdefault(state.stage, []).append(str(number))
                 continue
-            stages = self.learners[number].stages
-            at = len(stages) if state.done else stages.index(state.stage)
-            memory[f"{number}:{_AT}"] = np.array([at])
+            # As whole numbers of a kind that a checkpoint keeps.
+            memory[f"{number}:{_AT}"] = np.array(list(state.stage.encode()), dtype=np.int64)
+            memory[f"{number}:{_TURN}"] = np.array([-1 if state.turn is None else state.turn])
             memory.update(put(state.arrays, f"{number}:{_KEPT}"))
         if not waiting:
             arrays["class_count"] = states[0].arrays["class_count"]
             return State(FITTED, arrays, True, memory, notes)
-        stage = "+".join(f"{name}:{','.join(numbers)}" for name, numbers in groups.items())
-        return State(stage, arrays, False, memory, notes)
+        return State(_name(groups), arrays, False, memory, notes, turn)
 
     def _asked(self, stage: str) -> list[tuple[int, str]]:
         """Read a stage: which member's which stage.
@@ -223,13 +230,37 @@ class Together:
             for number in map(int, found[2].split(",")) if found else ():
                 if number in asked or number >= len(self.learners):
                     raise ContributionError(f"the learner has no stage {stage!r}")
-                asked[number] = found[1] if found else ""
-        known = all(own in self.learners[number].stages for number, own in asked.items())
+                asked[number] = found[1].translate(_READ) if found else ""
+        known = all(self._knows(number, own) for number, own in asked.items())
         if not asked or not known or len(stage.split("+")) != len(set(asked.values())):
             raise ContributionError(f"the learner has no stage {stage!r}")
         if len({self.learners[number].part(own) for number, own in asked.items()}) > 1:
             raise ContributionError(f"the learner has no stage {stage!r}")
         return sorted(asked.items())
+
+    def _knows(self, number: int, own: str) -> bool:
+        # What of its own members a member asks is told by itself, as `contribution_spec` refuses.
+        return own in self.learners[number].stages or ":" in own
+
+
+def _next(could: Mapping[int, State]) -> tuple[dict[str, list[int]], int | None]:
+    """Choose whom to ask, by stage, and whose turn it is."""
+    groups: dict[str, list[int]] = {}
+    turn = next((state.turn for state in could.values()), None)
+    for number, state in could.items():
+        if state.turn != turn:
+            continue
+        more = {**groups, state.stage: [*groups.get(state.stage, []), number]}
+        if not groups or len(_name(more)) <= _LONGEST:
+            groups = more
+    return groups, turn
+
+
+def _name(groups: Mapping[str, Sequence[int]]) -> str:
+    return "+".join(
+        f"{stage.translate(_WRITTEN)}:{','.join(map(str, numbers))}"
+        for stage, numbers in groups.items()
+    )
 
 
 def put(arrays: Arrays, prefix: str) -> Iterator[tuple[str, NDArray[np.generic]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from simulations.report.answers.compare import compare
 from simulations.report.answers.cross_site import cross_site
 from simulations.report.answers.fairness import fairness
 from simulations.report.answers.fine_tuning import fine_tuning
@@ -27,6 +28,7 @@ _ANSWERS: Mapping[str, Callable[[Facts], Answer]] = {
     "finetune": finetune,
     "fine-tuning": fine_tuning,
     "fine-tuning-left-out": fine_tuning,
+    "compare": compare,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simulations.report.facts import Facts
 from simulations.report.panels.by_site import by_site
+from simulations.report.panels.combinations import combined
 from simulations.report.panels.confidence import confidence
 from simulations.report.panels.confusions import confusions
 from simulations.report.panels.groups import groups
@@ -15,5 +16,12 @@ __all__ = ["Panel", "View", "panels"]
 
 def panels(facts: Facts) -> list[Panel]:
     """Make all panels that have something to show, in the order of the page."""
-    made = (scales(facts), by_site(facts), groups(facts), confidence(facts), confusions(facts))
+    made = (
+        combined(facts),
+        scales(facts),
+        by_site(facts),
+        groups(facts),
+        confidence(facts),
+        confusions(facts),
+    )
     return [panel for panel in made if panel.views or panel.folded]

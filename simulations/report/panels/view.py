@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.metrics import describe
+from simulations.report.comparison import COMPARE, short_condition
 from simulations.report.facts import ALL, Facts
 from simulations.report.figures.svg import Drawing
 from simulations.report.grid import Grid, Row
@@ -66,6 +67,8 @@ def series_label(facts: Facts, series: Series) -> str:
     if facts.study.study == "cross-site" and model == LOCAL:
         return condition
     conditions = {one for _, one in facts.series}
+    if facts.study.study == COMPARE and model == facts.model:
+        return short_condition(facts, condition)
     return model_title(model) if len(conditions) == 1 else f"{model_title(model)}, {condition}"
 
 

@@ -35,6 +35,7 @@ _BY = {
     "heterogeneity": ("all", "client"),
     "learning-curve": ("all", "site"),
     "simulate": ("all", "site", "client"),
+    "compare": ("all", "site"),
     "fairness": ("all", "site", "sex", "age_band", "localisation", "skin_tone"),
 }
 Json = dict[str, Any]
@@ -108,6 +109,7 @@ def write_run(folder: Path, cohort_folder: Path, study: str, *, variant: str = "
             "draws": DRAWS,
             "seed": 0,
             "backbone": "efficientnet_lite0",
+            **_SETTINGS.get(study, {}),
         },
         "cohort": describe_cohort(cohort),
         "cells": [cell for one in series for cell in found[one.name].cells],
@@ -137,8 +139,9 @@ def write_run(folder: Path, cohort_folder: Path, study: str, *, variant: str = "
 
 
 def learners_of(study: str) -> tuple[str, ...]:
-    """Name the learners; one study has two."""
-    return ("ridge", "logistic pca=128") if study == "leave-one-site-out" else ("ridge",)
+    """Name the learners; two studies have two."""
+    several = ("leave-one-site-out", "compare")
+    return ("ridge", "logistic pca=128") if study in several else ("ridge",)
 
 
 def _names(study: str) -> list[Name]:
@@ -151,6 +154,7 @@ def _names(study: str) -> list[Name]:
         "cross-site": ("trained at all sites",),
         "heterogeneity": ("site", "dirichlet:0.1:3"),
         "learning-curve": ("all images of all sites",),
+        "compare": ("any features",),
     }.get(study, ("all sites",))
     baselines = ("majority", "shortcut")
     return [*names, *(("baseline", model, one, {}) for one in main for model in baselines)]
@@ -179,10 +183,20 @@ def _models(study: str) -> list[tuple[str, str, About]]:
         sets = [("federated", name, about[name]) for name in about]
         whole: About = {"images_per_site": 0}
         return [*limits, *((m, "all images of all sites", whole) for m in _BOTH), *sets]
+    if study == "compare":
+        about = {
+            f"{backbone}, {treatment}": {"backbone": backbone, "treatment": treatment}
+            for backbone in ("one", "two")
+            for treatment in ("none", "smote")
+        }
+        return [("federated", name, about[name]) for name in about]
     return [(model, "all sites", nothing) for model in (*_BOTH, *alone)]
 
 
 _BOTH = ("federated", "pooled")
+_SETTINGS: Mapping[str, Json] = {
+    "compare": {"backbones": ["one", "two"], "treatments": ["none", "smote"], "turns": 5}
+}
 
 
 def _pairs(study: str) -> list[Pair]:
@@ -197,6 +211,10 @@ def _pairs(study: str) -> list[Pair]:
     if study == "cross-site":
         together = ("federated", "trained at all sites")
         return [Pair(together, ("local", f"trained at {site}")) for site in SITES]
+    if study == "compare":
+        first = ("federated", "one, none")
+        others = [Pair(("federated", "one, smote"), first), Pair(("federated", "two, none"), first)]
+        return [*others, Pair(first, ("shortcut", "any features"))]
     if study in ("fairness", "simulate"):
         return [Pair(("federated", "all sites"), ("shortcut", "all sites"))]
     return []

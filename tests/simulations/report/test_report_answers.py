@@ -158,7 +158,7 @@ def test_a_gap_that_may_be_none_is_not_called_one(loaded: LoadedRun) -> None:
     assert verdict(with_gap(0.1)).startswith("The clearest gap in balanced accuracy")
 
 
-@pytest.mark.parametrize("name", ["leave-one-site-out", "learning-curve", "simulate"])
+@pytest.mark.parametrize("name", ["leave-one-site-out", "learning-curve", "simulate", "compare"])
 def test_without_resamples_nothing_is_claimed_of_intervals(name: str, loaded: LoadedRun) -> None:
     study = loaded(name).study
 
@@ -183,6 +183,33 @@ def test_the_first_learner_is_shown_however_good_another_is(loaded: LoadedRun) -
     said = everything(study.model_copy(update={"settings": turned}))
     assert "federated logistic head (pca=128)" in said
     assert "federated ridge head" not in said
+
+
+def test_a_comparison_names_the_best_of_all_and_does_not_trust_it(loaded: LoadedRun) -> None:
+    study = loaded("compare").study
+
+    def with_best(learner: str, condition: str) -> Study:
+        """Raise one combination above all, whose intervals then lie below its own."""
+
+        def raised(cell: Cell) -> Cell:
+            is_best = (cell.learner, cell.condition) == (learner, condition)
+            value = (0.95, 0.94, 0.96) if is_best else (0.5, 0.4, 0.6)
+            return cell.model_copy(update={"metrics": {**cell.metrics, "balanced_accuracy": value}})
+
+        return study.model_copy(update={"cells": tuple(map(raised, study.cells))})
+
+    best = with_best("logistic pca=128", "two, smote")
+    assert verdict(best) == (
+        "Of 8 combinations, the logistic head (pca=128) with two, smote had the highest balanced "
+        "accuracy, 0.95."
+    )
+    assert "overlaps with those of 0 of the 7 others" in everything(best)
+    assert "the best one's is too high" in everything(best)
+    # Baselines look at no image, and are no combination.
+    assert verdict(with_best("baseline", "any features")).startswith("Of 8 combinations, the ridge")
+    alike = everything(with_best("none", "none"))
+    assert "overlaps with those of 7 of the 7 others" in alike
+    assert "The ridge head with one, smote, against one, none: " in alike
 
 
 def test_a_study_without_its_condition_is_refused(loaded: LoadedRun) -> None:

@@ -15,7 +15,10 @@ from simulations.report.model_card import model_card
 from simulations.report.tripod_ai import TRIPOD_AI
 
 LoadedRun = Callable[..., Run]
-STUDIES = ("leave-one-site-out", "cross-site", "heterogeneity", "learning-curve", "fairness")
+STUDIES = (
+    *("leave-one-site-out", "cross-site", "heterogeneity", "learning-curve", "fairness"),
+    "compare",
+)
 # Parts of each main item of TRIPOD+AI, as its checklist prints them.
 PARTS = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc",
          23: "ab", 27: "abc"}  # fmt: skip

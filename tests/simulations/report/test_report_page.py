@@ -19,7 +19,10 @@ from tests.simulations.report.shown_numbers import shown_numbers
 
 PageOf = Callable[[str], str]
 LoadedRun = Callable[..., Run]
-EVERY = ("leave-one-site-out", "cross-site", "heterogeneity", "learning-curve", "fairness")
+EVERY = (
+    *("leave-one-site-out", "cross-site", "heterogeneity", "learning-curve", "fairness"),
+    "compare",
+)
 LOADS = {"src", "srcset", "poster", "data", "action", "formaction", "background", "manifest"}
 
 

@@ -1,0 +1,45 @@
+"""The combinations of a comparison: learners and conditions, the best first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulations.report.facts import ALL, BALANCED, Facts
+from simulations.report.numbers import Shown
+
+COMPARE = "compare"
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A learner under a condition.
+
+    Attributes
+    ----------
+    learner, condition : str
+        The condition names backbone and treatment.
+    value : Shown
+        Its balanced accuracy over all test images.
+    """
+
+    learner: str
+    condition: str
+    value: Shown
+
+
+def combinations(facts: Facts) -> list[Combination]:
+    """List those with a balanced accuracy, the highest first; equal ones in the study's order."""
+    found = []
+    for learner in facts.study.settings.learners:
+        for condition in facts.conditions:
+            shown = facts.shown(facts.cell(facts.model, condition, ALL, ALL, learner), BALANCED)
+            if shown is not None and shown.value is not None:
+                found.append(Combination(learner, condition, shown))
+    return sorted(found, key=lambda one: -(one.value.value or 0.0))
+
+
+def short_condition(facts: Facts, condition: str) -> str:
+    """Leave the backbone out of a condition's name where the study has one alone."""
+    backbone, comma, treatment = condition.partition(", ")
+    alone = facts.study.study == COMPARE and len(facts.study.settings.backbones_used) == 1
+    return treatment if alone and comma and backbone == facts.study.settings.backbone else condition
