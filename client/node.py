@@ -19,6 +19,7 @@ from common.feature_cache import STATES, FeatureCache, default_cache
 from common.imbalance.check import check_imbalance
 from common.learners import read_settings
 from common.limits import DEFAULT_MINIMUM
+from common.metadata.check import check_metadata, refuse_site_columns
 from common.metrics import seed_key
 from common.partition import make_partition
 from common.settings import RunSettings
@@ -53,7 +54,9 @@ def site_of_node(context: Context) -> Site:
     node = context.node_config
     simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
     name, cohort, rows = (_simulated_site if simulated else _real_site)(settings, node)
-    treatment = check_imbalance(settings)
+    treatment, fusion = check_imbalance(settings), check_metadata(settings)
+    if not simulated:
+        refuse_site_columns(fusion)
     backbone = get_backbone(settings.backbone)
     folder = _cache_folder(settings, node, simulated=simulated)
     site = open_site(
@@ -67,6 +70,7 @@ def site_of_node(context: Context) -> Site:
         disclosure=_disclosure(settings, node, simulated=simulated),
         resample_key=seed_key(settings.seed) if simulated else _own_key(node),
         treatment=treatment,
+        fusion=fusion,
         skip_unreadable=settings.skip_unreadable,
     )
     # Here they stay: they hold counts.

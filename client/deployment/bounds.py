@@ -9,6 +9,8 @@ from common.finetuning.strategies import STRATEGIES
 from common.imbalance import read_treatment
 from common.learners import LEARNERS, read_settings
 from common.learners.ensemble.members import learners_of
+from common.metadata import read_fusion
+from common.metadata.check import refuse_site_columns
 from common.settings import RunSettings
 
 
@@ -33,6 +35,9 @@ def check_bounds(bounds: Bounds, run: RunSettings) -> None:
     if treatment:
         allowed = tuple(read_treatment(text).text for text in bounds.imbalance)
         _allow("imbalance", treatment, allowed)
+    fusion = read_fusion(run.metadata).text
+    if fusion:
+        _allow("metadata", fusion, tuple(read_fusion(text).text for text in bounds.metadata))
     if run.split_seed != bounds.split_seed:
         raise BoundsError(f"split-seed {run.split_seed}: this site allows {bounds.split_seed}")
     if run.draws > bounds.most_draws:
@@ -47,11 +52,15 @@ def refuse_unknown(bounds: Bounds) -> None:
     BoundsError
         Naming it.
     """
-    for text in bounds.imbalance:
+    for name, texts, read in (
+        ("imbalance", bounds.imbalance, read_treatment),
+        ("metadata", bounds.metadata, _deployable),
+    ):
         try:
-            read_treatment(text)
+            for text in texts:
+                read(text)
         except SettingsError as error:
-            raise BoundsError(f"site.toml bounds.imbalance: {error}") from error
+            raise BoundsError(f"site.toml bounds.{name}: {error}") from error
     plain = [name.split("+")[0] for name in bounds.backbones]
     plain = [name for name in plain if not TIMM_NAME.fullmatch(name)]
     for what, named, known in (
@@ -64,6 +73,10 @@ def refuse_unknown(bounds: Bounds) -> None:
             raise BoundsError(
                 f"site.toml bounds.{what}: {', '.join(unknown)} unknown; known: {', '.join(known)}"
             )
+
+
+def _deployable(text: str) -> None:
+    refuse_site_columns(read_fusion(text))
 
 
 def _allow(setting: str, value: str, allowed: tuple[str, ...]) -> None:

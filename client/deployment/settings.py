@@ -36,6 +36,9 @@ class Bounds(_Part):
     imbalance : tuple of str
         Treatments of imbalance that are answered, each with its settings, as smote neighbours=3;
         each is one more set of sums over the same images.
+    metadata : tuple of str
+        Ways to use age, sex and localisation that are answered, each with its settings, as
+        early scale=4: sums then tell how many images have which of them.
     split_seed : int
         The only split that is answered: the sums of many splits tell single images apart.
     minimum_count : int
@@ -52,6 +55,7 @@ class Bounds(_Part):
     backbones: tuple[str, ...] = Field(("efficientnet_lite0",), min_length=1)
     strategies: tuple[str, ...] = ()
     imbalance: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     split_seed: int = Field(1, ge=0)
     minimum_count: int = Field(DEFAULT_MINIMUM, ge=2)
     most_draws: int = Field(MOST_DRAWS, ge=0, le=MOST_DRAWS)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from simulations.studies.fit import Fit
+
+if TYPE_CHECKING:
+    from simulations.studies.cells import Evaluated
+
+    Found = Mapping[tuple[str, str, str], Evaluated]
 
 Value = str | int | float
 
@@ -40,6 +46,8 @@ class Plan:
         Of imbalance, for the comparison; see `simulations.studies.compare`.
     turns : int
         Of the split, for the comparison.
+    metadata : str
+        For the study of fusion: the text of an early `common.metadata.Fusion`.
     """
 
     sites: tuple[str, ...]
@@ -54,6 +62,7 @@ class Plan:
     backbones: tuple[str, ...] = ("efficientnet_lite0",)
     treatments: tuple[str, ...] = ()
     turns: int = 1
+    metadata: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,11 @@ class Study:
         Lists the comparisons.
     tunes : bool
         Whether learners are strategies of fine-tuning, and workers open images.
+    fuses : bool
+        Whether it sets its fits' metadata itself.
+    more : mapping of str to callable
+        What else ``result.json`` has, by name: each made of the plan and what was measured of
+        every series, by learner, model and condition.
     """
 
     name: str
@@ -121,6 +135,8 @@ class Study:
     label: Callable[[Fit, str], Label]
     pairs: Callable[[Plan], list[Pair]]
     tunes: bool = False
+    fuses: bool = False
+    more: Mapping[str, Callable[[Plan, Found], list[dict[str, Any]]]] = field(default_factory=dict)
 
 
 def plain_label(fit: Fit, model: str) -> Label:

@@ -62,6 +62,8 @@ class Fit:
         says nothing of it; empty for its own.
     imbalance : str
         `common.imbalance.Treatment.text` of what each site does before it sums.
+    metadata : str
+        `common.metadata.Fusion.text` of what stands beside the image features.
     """
 
     learner: str
@@ -79,6 +81,7 @@ class Fit:
     backbone: str = ""
     turn: int = 0
     class_weight: str = ""
+    metadata: str = ""
 
     def key(self, about: str) -> str:
         """Give a name for the file of its result; `about` is whatever else changes the result."""

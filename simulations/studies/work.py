@@ -17,6 +17,8 @@ from common.errors import StudyError
 from common.imbalance import Resampled, read_treatment
 from common.learners import read_settings
 from common.learners.base import SiteData
+from common.metadata import read_fusion
+from common.metadata.late import late_stack
 from common.model import Model, load_model
 from common.settings import RunSettings
 from common.split import Split
@@ -150,17 +152,26 @@ def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
     """Give the run's settings; few images have fewer principal components than are asked for."""
     learner, _, text = bench.fit.learner.partition(" ")
     assignments = with_class_weight(learner, text, bench.fit.class_weight)
+    fusion = read_fusion(bench.fit.metadata)
     asked = getattr(read_settings(learner, text), "pca", 0)
-    if asked:
+    if asked and fusion.kind == "alone":
+        # There is no image to find components of.
+        del assignments["pca"]
+    elif asked:
         # Images that are added span nothing new, though they count; those that are left span less.
         adds = read_treatment(bench.fit.imbalance).adds
-        real = bench.x[bench.rows(Split.TRAIN, sites)]
-        train = real if adds else learning_data(bench, sites).x
+        images = bench.image_x.shape[1]
+        real = bench.image_x[bench.rows(Split.TRAIN, sites)]
+        train = real if adds else learning_data(bench, sites).x[:, :images]
         assignments["pca"] = str(min(asked, _directions(train.astype(np.float64))))
+    told = " ".join(f"{key}={value}" for key, value in assignments.items())
+    if fusion.kind == "late":
+        learner, told = late_stack(learner, told)
     return RunSettings(
         learner=learner,
-        learner_settings=" ".join(f"{key}={value}" for key, value in assignments.items()),
+        learner_settings=told,
         imbalance=bench.fit.imbalance,
+        metadata=bench.fit.metadata,
         backbone=bench.backbone.name,
         split_seed=bench.fit.split_seed,
         # Intervals are made of the predictions, which the lab may see.
@@ -185,6 +196,7 @@ def treated_at(bench: Bench, site: str) -> Resampled:
         learner=bench.fit.learner.partition(" ")[0],
         learner_settings=bench.fit.learner.partition(" ")[2],
         imbalance=bench.fit.imbalance,
+        metadata=bench.fit.metadata,
         split_seed=bench.fit.split_seed,
     )
     found = _site(bench, site, settings).treated
@@ -212,11 +224,12 @@ def site_of_rows(bench: Bench, name: str, rows: NDArray[np.intp], settings: RunS
         name,
         bench.lab.cohort,
         rows,
-        bench.x[rows],
+        bench.image_x[rows],
         bench.backbone,
         split_seed=settings.split_seed,
         folds=learner_folds(settings),
         treatment=read_treatment(settings.imbalance),
+        fusion=read_fusion(settings.metadata),
         turn=bench.fit.turn,
     )
 
