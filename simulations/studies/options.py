@@ -163,11 +163,17 @@ class StudyOptions:
         fused : bool
             Whether it has set its fits' metadata itself.
         """
-        own = {"imbalance": read_treatment(self.imbalance).text}
-        if not fused:
-            own["metadata"] = read_fusion(self.metadata).text
-        changes = {name: text for name, text in own.items() if text}
-        return [fit if fit.learner == BASELINE else replace(fit, **changes) for fit in fits]
+        imbalance, metadata = read_treatment(self.imbalance).text, read_fusion(self.metadata).text
+        return [
+            fit
+            if fit.learner == BASELINE
+            else replace(
+                fit,
+                imbalance=imbalance or fit.imbalance,
+                metadata=fit.metadata if fused else metadata,
+            )
+            for fit in fits
+        ]
 
     def plan(self, cohort: Cohort, learners: tuple[str, ...]) -> Plan:
         """Make the study's plan for a cohort; `learners` are its own choice.
