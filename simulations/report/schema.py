@@ -16,6 +16,7 @@ StudyName = Literal[
     "cross-site",
     "heterogeneity",
     "fairness",
+    "fusion",
     "learning-curve",
     "simulate",
     "finetune",
@@ -40,6 +41,7 @@ class Settings(_Part):
     seed: int
     backbone: str
     imbalance: str = ""
+    metadata: str = ""
 
 
 class SiteCount(_Part):
@@ -143,6 +145,19 @@ class Comparison(_Part):
     groups: dict[str, GroupDifference]
 
 
+class Gain(_Part):
+    """What metadata add to images, and what of it the site would add; `over` all or sites."""
+
+    learner: str
+    metric: str
+    over: Literal["all", "sites"]
+    gain: Triple
+    site_gain: Triple
+    remaining: Triple
+    through_site: Triple
+    share: Triple
+
+
 class Exactness(_Part):
     """Predictions in which the federated model differs from the pooled fit."""
 
@@ -184,6 +199,7 @@ class Study(_Part):
     cells: tuple[Cell, ...] = Field(min_length=1)
     fairness: tuple[Fairness, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    gains: tuple[Gain, ...] = ()
     exactness: tuple[Exactness, ...] = ()
     costs: tuple[Cost, ...] = ()
     validation: tuple[Validated, ...] = ()

@@ -6,6 +6,7 @@ from simulations.report.facts import Facts
 from simulations.report.panels.by_site import by_site
 from simulations.report.panels.confidence import confidence
 from simulations.report.panels.confusions import confusions
+from simulations.report.panels.gains import gains
 from simulations.report.panels.groups import groups
 from simulations.report.panels.scales import scales
 from simulations.report.panels.view import Panel, View
@@ -15,5 +16,12 @@ __all__ = ["Panel", "View", "panels"]
 
 def panels(facts: Facts) -> list[Panel]:
     """Make all panels that have something to show, in the order of the page."""
-    made = (scales(facts), by_site(facts), groups(facts), confidence(facts), confusions(facts))
+    made = (
+        gains(facts),
+        scales(facts),
+        by_site(facts),
+        groups(facts),
+        confidence(facts),
+        confusions(facts),
+    )
     return [panel for panel in made if panel.views or panel.folded]
