@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.metadata import Fusion
-from common.metadata.encoding import VARIABLES, codes_of
-from common.metadata.hiding import hide_rare
+from common.metadata.encoding import codes_of
+from common.metadata.hiding import encode_shown, hide_rare
 from common.split import Split
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def fused(
     fusion: Fusion,
     disclosure: Disclosure,
     kept: NDArray[np.bool_],
+    split: NDArray[np.str_],
     cells: Sequence[NDArray[np.generic] | None],
 ) -> NDArray[np.float32]:
     """Join a site's image features and metadata.
@@ -42,12 +43,15 @@ def fused(
     fusion : Fusion
         How to join them.
     disclosure : Disclosure
-        The policy. A guarded site takes for missing what fewer images share than it says, in each
-        of the cells, whichever variables the run asks for: otherwise two runs would tell more.
+        The policy. A guarded site hides, among the images that it sums over, what fewer of them
+        share than it says, whichever variables the run asks for: otherwise two runs would tell
+        more. Test images are predicted alone, with their metadata as they are.
     kept : ndarray of bool, shape (n,)
-        Images that are summed over; of the others, no metadata are kept.
+        Images that are summed over.
+    split : ndarray of str, shape (n,)
+        Part of the split.
     cells : sequence of (ndarray or None)
-        Part of the split, label and, where there are any, fold of each image.
+        Label and, where there are any, fold of each image.
 
     Returns
     -------
@@ -61,14 +65,12 @@ def fused(
     if not fusion.width:
         return x
     codes = codes_of(cohort, rows)
+    columns = fusion.columns_of(cohort, rows, codes)
     if not disclosure.exact:
-        shown = np.tile([one.missing for one in VARIABLES.values()], (len(rows), 1))
-        within = [cell[kept] for cell in cells if cell is not None]
-        shown[kept] = hide_rare(codes[kept], within, disclosure.minimum)
-        codes = shown
-    return fusion.join(x, fusion.columns_of(cohort, rows, codes))
-
-
-def fold_within(split: NDArray[np.str_], fold: NDArray[np.intp] | None) -> NDArray[np.intp] | None:
-    """Give the fold where it parts images: among those to learn from alone."""
-    return None if fold is None else np.where(split == Split.TRAIN.value, fold, 0)
+        own = fusion.width - fusion.sites
+        for part in (Split.TRAIN, Split.VALIDATION):
+            member = kept & (split == part.value)
+            within = [cell[member] for cell in cells if cell is not None]
+            shown = hide_rare(codes[member], within, disclosure.minimum)
+            columns[member, :own] = encode_shown(shown, fusion.variables)
+    return fusion.join(x, columns)

@@ -19,7 +19,7 @@ from common.feature_cache import STATES, FeatureCache, default_cache
 from common.imbalance.check import check_imbalance
 from common.learners import read_settings
 from common.limits import DEFAULT_MINIMUM
-from common.metadata.check import check_metadata, refuse_site_columns
+from common.metadata.check import check_metadata, refuse_of_lab
 from common.metrics import seed_key
 from common.partition import make_partition
 from common.settings import RunSettings
@@ -56,7 +56,7 @@ def site_of_node(context: Context) -> Site:
     name, cohort, rows = (_simulated_site if simulated else _real_site)(settings, node)
     treatment, fusion = check_imbalance(settings), check_metadata(settings)
     if not simulated:
-        refuse_site_columns(fusion)
+        refuse_of_lab(fusion)
     backbone = get_backbone(settings.backbone)
     folder = _cache_folder(settings, node, simulated=simulated)
     site = open_site(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from client.learning_rows import disclosed, own_key, treated, withheld
-from client.metadata_rows import fold_within, fused
+from client.metadata_rows import fused
 from client.training.pixels import Pixels
 from common.backbones import Backbone
 from common.cohort import Cohort
@@ -273,7 +273,6 @@ def make_site(
     kept = disclosed(disclosure, y, split, fold)
     key = own_key(x) if resample_key is None else resample_key
     refuse_treated(fusion, treatment, guarded=not disclosure.exact)
-    cells = (split, y, fold_within(split, fold))
     site = Site(
         name=name,
         classes=cohort.classes,
@@ -281,7 +280,7 @@ def make_site(
         backbone=backbone,
         split_seed=split_seed,
         rows=rows,
-        x=fused(x, cohort, rows, fusion, disclosure, kept, cells),
+        x=fused(x, cohort, rows, fusion, disclosure, kept, split, (y, fold)),
         y=y,
         group=group,
         split=split,

@@ -22,7 +22,7 @@ from common.learners.class_gram import ClassGrams
 from common.ledger import Entry, EntryDescription, save_entry
 from common.limits import DEFAULT_MINIMUM
 from common.metadata import read_fusion
-from common.metadata.check import refuse_site_columns
+from common.metadata.check import refuse_of_lab
 from common.model import read_description
 from common.one_thread import one_blas_thread
 from common.options import CacheFolder, Overwrite, SkipUnreadable
@@ -61,7 +61,7 @@ def contribute(
     if backbone.fingerprint != about.backbone_fingerprint:
         raise RunFolderError(f"{like}: trained on another release of backbone {about.backbone}")
     fusion = read_fusion(about.metadata)
-    refuse_site_columns(fusion)
+    refuse_of_lab(fusion)
     problem = fusion.problem(table.classes, backbone.dimension)
     console = messages()
     with progress_bar(console, "features") as bar:

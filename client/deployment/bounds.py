@@ -10,7 +10,7 @@ from common.imbalance import read_treatment
 from common.learners import LEARNERS, read_settings
 from common.learners.ensemble.members import learners_of
 from common.metadata import read_fusion
-from common.metadata.check import refuse_site_columns
+from common.metadata.check import refuse_of_lab
 from common.settings import RunSettings
 
 
@@ -76,7 +76,7 @@ def refuse_unknown(bounds: Bounds) -> None:
 
 
 def _deployable(text: str) -> None:
-    refuse_site_columns(read_fusion(text))
+    refuse_of_lab(read_fusion(text))
 
 
 def _allow(setting: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -40,6 +40,7 @@ def check_metadata(settings: RunSettings) -> Fusion:
             "with members=ridge:block=images,ridge:block=metadata"
         )
     if settings.disclosure == "guarded":
+        refuse_alone(fusion)
         from common.imbalance import read_treatment
 
         refuse_treated(fusion, read_treatment(settings.imbalance), guarded=True)
@@ -82,14 +83,33 @@ def refuse_parts(fusion: Fusion, *, apart: bool, guarded: bool) -> None:
         )
 
 
-def refuse_site_columns(fusion: Fusion) -> None:
-    """Refuse columns of acquisition sites outside the lab.
+def refuse_alone(fusion: Fusion) -> None:
+    """Refuse metadata without images where a site is guarded.
+
+    The model has one score for each combination of values, so that the histograms of scores of an
+    evaluation would count the site's test images that have it.
 
     Raises
     ------
     SettingsError
-        If there are any.
+        If images are left out.
     """
+    if fusion.kind == "alone":
+        raise SettingsError(
+            "metadata alone: not at guarded sites, where scores without images would tell how many "
+            "test images have which age, sex and localisation; it is for the lab"
+        )
+
+
+def refuse_of_lab(fusion: Fusion) -> None:
+    """Refuse what is for the lab: columns of acquisition sites, and metadata alone.
+
+    Raises
+    ------
+    SettingsError
+        Naming it.
+    """
+    refuse_alone(fusion)
     if fusion.sites:
         raise SettingsError(
             f"metadata {fusion.text}: sites is for the lab; a model that knows the site by name is "

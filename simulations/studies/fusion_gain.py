@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Json = dict[str, Any]
+# A site's code shifts the thresholds between classes, by which a share of correct answers jumps up
+# and down; a ranking within each class is what a share can be told of.
+_RANKINGS = ("macro_auc", "malignant_auc")
 _NOTHING: list[float | None] = [None, None, None]
 
 
@@ -58,7 +61,7 @@ def gains(
     list of dict
         ``gain``, of metadata over images alone; ``site_gain``, of the site over images alone;
         ``remaining``, of metadata where the site is known; ``through_site``, gain less remaining;
-        ``share``, that over the gain, where the gain's interval is above 0: each with its
+        ``share``, that over the gain, of an AUC whose gain's interval is above 0: each with its
         interval. ``over`` is ``all`` images, or ``sites``: their mean, each counting the same.
     """
     entries = []
@@ -72,7 +75,7 @@ def gains(
                 values = _values(each, by, metric)
                 if values is not None:
                     about = {"learner": learner, "metric": metric, "over": over}
-                    entries.append({**about, **_of(*values)})
+                    entries.append({**about, **_of(*values, ranks=metric in _RANKINGS)})
     return entries
 
 
@@ -90,11 +93,13 @@ def _of(
     fused: NDArray[np.float64],
     images_site: NDArray[np.float64],
     fused_site: NDArray[np.float64],
+    *,
+    ranks: bool,
 ) -> Json:
     gain, remaining = fused - images, fused_site - images_site
     interval = make_interval(gain)
     share = _NOTHING
-    if interval.low is not None and interval.low > 0:
+    if ranks and interval.low is not None and interval.low > 0:
         # Draws without a gain have no share of it.
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(gain > 0, 1.0 - remaining / gain, np.nan)

@@ -95,7 +95,7 @@ def test_at_a_guarded_site_images_of_a_class_share_their_metadata_with_enough_ot
     exact = _lab_site(root, metadata="early")
     dimension = get_backbone("tiny").dimension
     hidden = False
-    for part in Split:
+    for part in (Split.TRAIN, Split.VALIDATION):
         data = site.part(part)
         for label in np.unique(data.y):
             rows = Counter(row.tobytes() for row in data.x[data.y == label][:, dimension:])
@@ -104,18 +104,34 @@ def test_at_a_guarded_site_images_of_a_class_share_their_metadata_with_enough_ot
             np.unique(exact.part(part).x[:, dimension:], axis=0)
         )
     assert hidden
+    # What is predicted is predicted with its own metadata: what is hidden depends on the class.
+    test = site.member(Split.TEST)
+    np.testing.assert_array_equal(site.x[test], exact.x[test])
     # The same is hidden whichever variables a run asks for: two runs tell no more than one.
     age = _site(_real(root), metadata="early columns=age")
     np.testing.assert_array_equal(age.x, site.x[:, : age.x.shape[1]])
 
 
+def test_a_hidden_value_tells_nothing_of_the_class(root: Path) -> None:
+    """What is hidden depends on the class, so all that is hidden must look alike."""
+    site, exact = (_site(_real(root), metadata="early"), _lab_site(root, metadata="early"))
+    train = site.member(Split.TRAIN)
+    start = get_backbone("tiny").dimension
+    for width in (5, 4, 16):
+        block = slice(start, start + width)
+        changed = (site.x[train, block] != exact.x[train, block]).any(axis=1)
+        assert len(np.unique(site.y[train][changed])) > 1
+        assert len(np.unique(site.x[train, block][changed], axis=0)) == 1
+        start += width
+
+
 def test_a_guarded_site_hides_within_folds_where_there_are_folds(root: Path) -> None:
     folds = "folds=2 search=grid:0.1:10:3"
-    data = _site(_real(root), metadata="alone", learner_settings=folds).part(Split.TRAIN)
+    data = _site(_real(root), metadata="early", learner_settings=folds).part(Split.TRAIN)
     assert data.fold is not None
     for fold in (0, 1):
         for label in np.unique(data.y):
-            own = data.x[(data.fold == fold) & (data.y == label)]
+            own = data.x[(data.fold == fold) & (data.y == label), -25:].copy()
             assert min(Counter(row.tobytes() for row in own).values(), default=9) >= MINIMUM
 
 
@@ -125,13 +141,17 @@ def test_a_guarded_site_refuses_metadata_of_images_that_a_treatment_leaves(root:
     assert _lab_site(root, metadata="early", imbalance="undersample").treated is not None
 
 
-def test_no_real_site_answers_columns_of_sites(root: Path) -> None:
+def test_no_real_site_answers_what_is_for_the_lab(root: Path) -> None:
+    with pytest.raises(SettingsError, match="alone: not at guarded sites"):
+        _site(_real(root), metadata="alone")
     with pytest.raises(SettingsError, match="sites is for the lab"):
         _site(_real(root), metadata="early sites=1")
     assert _lab_site(root, metadata="alone sites=1 columns=none").x.shape == (IMAGES, 1)
 
 
-@pytest.mark.parametrize(("metadata", "columns"), [("", 0), ("early", 25), ("alone", 17)])
+@pytest.mark.parametrize(
+    ("metadata", "columns"), [("", 0), ("early", 25), ("early columns=sex", 4)]
+)
 def test_a_real_site_sums_over_the_columns_that_the_run_asks_for(
     root: Path, asker_of: Callable[..., Asker], metadata: str, columns: int
 ) -> None:
@@ -172,13 +192,19 @@ def test_a_site_answers_metadata_only_as_it_names_them() -> None:
     late = "members=ridge:block=images,ridge:block=metadata"
     run = RunSettings(metadata="late", learner="stack", learner_settings=late)
     check_bounds(_bounds("early", "late"), run)
-    for allowed, asked in (((), "early"), (("early",), "early scale=4.0"), (("late",), "alone")):
+    for allowed, asked in (
+        ((), "early"),
+        (("early",), "early scale=4.0"),
+        (("late",), "early columns=age"),
+    ):
         with pytest.raises(BoundsError, match=f"metadata '{asked}': this site allows"):
             check_bounds(_bounds(*allowed), RunSettings(metadata=asked))
 
 
-@pytest.mark.parametrize(("text", "says"), [("erly", "unknown"), ("early sites=4", "for the lab")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("erly", "unknown"), ("early sites=4", "for the lab"), ("alone", "lab")]
+)
 def test_a_bound_that_cannot_be_is_refused(text: str, says: str) -> None:
-    refuse_unknown(_bounds("early", "late", "alone columns=age"))
+    refuse_unknown(_bounds("early", "late", "early columns=age"))
     with pytest.raises(BoundsError, match=f"site.toml bounds.metadata: .*{says}"):
         refuse_unknown(_bounds("early", text))

@@ -8,7 +8,7 @@ from common.errors import SettingsError
 from common.learners import make_learner
 from common.learners.base import Problem
 from common.metadata import UNFUSED, read_fusion
-from common.metadata.check import check_metadata, refuse_site_columns
+from common.metadata.check import check_metadata, refuse_of_lab
 from common.metadata.late import late_stack
 from common.settings import RunSettings
 
@@ -126,6 +126,7 @@ BLOCKS = "members=ridge:block=images,ridge:block=metadata"
             {"metadata": "early", "imbalance": "undersample", "disclosure": "guarded"},
             "could be alone with its metadata",
         ),
+        ({"metadata": "alone", "disclosure": "guarded"}, "scores without images would tell"),
         ({"metadata": "early", "learner": "forest", "disclosure": "guarded"}, "trees or bags"),
     ],
 )
@@ -134,10 +135,12 @@ def test_settings_that_do_not_go_together_are_refused(settings: dict[str, str], 
         check_metadata(RunSettings.model_validate(settings))
 
 
-def test_columns_of_sites_are_for_the_lab() -> None:
-    refuse_site_columns(read_fusion("early"))
+def test_columns_of_sites_and_metadata_alone_are_for_the_lab() -> None:
+    with pytest.raises(SettingsError, match="alone: not at guarded sites"):
+        refuse_of_lab(read_fusion("alone"))
+    refuse_of_lab(read_fusion("early"))
     with pytest.raises(SettingsError, match="sites is for the lab"):
-        refuse_site_columns(read_fusion("early sites=4"))
+        refuse_of_lab(read_fusion("early sites=4"))
 
 
 def test_a_member_sees_a_block_only_where_there_are_two() -> None:

@@ -20,7 +20,7 @@ from common.interruption import held_back
 from common.learners import LEARNERS, read_settings
 from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
 from common.metadata import read_fusion
-from common.metadata.check import check_metadata, refuse_site_columns
+from common.metadata.check import check_metadata, refuse_of_lab
 from common.metadata.late import late_stack
 from common.metadata.option import MetadataFusion
 from common.options import BackboneName, SplitSeed
@@ -160,7 +160,7 @@ def _check(settings: RunSettings) -> None:
     """Refuse a wrong setting here: sites that read it could but refuse without saying why."""
     read_settings(settings.learner, settings.learner_settings)
     check_imbalance(settings)
-    refuse_site_columns(check_metadata(settings))
+    refuse_of_lab(check_metadata(settings))
     if settings.strategy:
         check_finetuning(settings)
         check_site_count(settings, settings.sites)

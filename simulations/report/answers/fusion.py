@@ -15,6 +15,7 @@ from simulations.report.numbers import Sentence, Shown
 from simulations.report.panels.gains import gain_number, gains_of
 from simulations.report.titles import FEDERATED
 
+_AUC = "macro_auc"
 _IMAGES, _LATE = "images alone", "images and metadata, late"
 
 
@@ -56,17 +57,21 @@ def _verdict(facts: Facts, condition: str) -> Sentence:
 
 
 def _site(facts: Facts) -> Sentence:
-    gain = next(iter(gains_of(facts, BALANCED)), None)
-    if gain is None:
+    ranked = next(iter(gains_of(facts, _AUC)), None)
+    if ranked is None:
         return ()
-    site, rest, share = (gain_number(gain, kind) for kind in ("site_gain", "remaining", "share"))
+    gain, site, rest, share = (
+        gain_number(ranked, kind) for kind in ("gain", "site_gain", "remaining", "share")
+    )
     end: Sentence = (
         ("The site's share of the gain is ", share, ".")
         if share.value is not None
-        else ("There is no sure gain, so no share of it is the site's.",)
+        else ("No gain is sure, so no share of it is told.",)
     )
     return (
-        "To images alone, the name of the site adds ",
+        "In AUC, metadata add ",
+        gain,
+        " to images alone, and the name of the site ",
         site,
         "; to images and that name, metadata add ",
         rest,
