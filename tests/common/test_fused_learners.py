@@ -123,7 +123,8 @@ def test_late_fusion_is_the_pooled_stack_of_a_head_over_each_block() -> None:
 
     def said(x: NDArray[Any]) -> NDArray[np.float64]:
         parts = [one.predict_proba(x[:, block].astype(np.float64)) for block, one in members]
-        return np.log(np.hstack(parts))
+        found: NDArray[np.float64] = np.log(np.hstack(parts))
+        return found
 
     # The stack's own penalty and weights.
     last = LogisticRegression(

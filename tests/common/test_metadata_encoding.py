@@ -69,13 +69,12 @@ PERSON = st.tuples(
 def test_the_columns_are_the_same_whatever_the_values(
     people: list[tuple[float, str, str]], variables: set[str]
 ) -> None:
-    age, sex, localisation = (
-        np.array([one[at] for one in people], dtype=dtype)
-        for at, dtype in enumerate((np.float64, np.str_, np.str_))
-    )
+    age = np.array([one[0] for one in people], dtype=np.float64)
+    sex, localisation = (np.array([one[at] for one in people], dtype=np.str_) for at in (1, 2))
     found = encode(metadata_codes(age, sex, localisation), tuple(variables))
     width = sum(len(VARIABLES[name].columns) for name in variables)
-    assert (found.shape, found.dtype) == ((len(people), width), np.float32)
+    assert found.shape == (len(people), width)
+    assert found.dtype == np.float32
     assert np.isfinite(found).all()
     # Each variable with a table of ones says exactly one thing of each image.
     ones = sum(name != "age" for name in variables)

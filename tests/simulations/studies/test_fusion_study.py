@@ -67,10 +67,10 @@ def test_a_condition_is_the_pooled_fit_of_the_columns_that_its_name_says(
 def test_metadata_alone_see_no_image(lab: Lab) -> None:
     fit = Fit("logistic pca=4", ("federated",), "-", 1, metadata="alone")
     blind = Lab(lab.cohort, lab.backbone_name, np.zeros_like(lab.x), {})
-    both = [
+    seeing, unseeing = (
         run_fit(make_bench(one, fit), Path()).probabilities["federated"] for one in (lab, blind)
-    ]
-    np.testing.assert_array_equal(*both)
+    )
+    np.testing.assert_array_equal(seeing, unseeing)
 
 
 def test_columns_of_sites_need_the_number_that_the_cohort_has(lab: Lab) -> None:
