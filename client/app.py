@@ -22,8 +22,10 @@ from common.feature_cache import STATES, default_cache
 from common.imbalance import read_treatment
 from common.imbalance.check import refuse_apart
 from common.learners import make_learner, tells_of_parts
-from common.learners.base import Contribution, Learner, Problem
+from common.learners.base import Contribution, Learner
 from common.learners.composed import FITTED
+from common.metadata import read_fusion
+from common.metadata.check import refuse_parts
 from common.settings import RunSettings
 from common.split import Split
 
@@ -165,13 +167,12 @@ def _settings(context: Context) -> RunSettings:
 
 def _learner(site: Site, context: Context) -> Learner:
     settings = _settings(context)
-    problem = Problem(site.classes, site.backbone.dimension)
+    fusion = read_fusion(settings.metadata)
+    problem = fusion.problem(site.classes, site.backbone.dimension)
     learner = make_learner(settings.learner, problem, settings.learner_settings)
-    refuse_apart(
-        read_treatment(settings.imbalance),
-        apart=tells_of_parts(learner),
-        guarded=not site.disclosure.exact,
-    )
+    apart, guarded = tells_of_parts(learner), not site.disclosure.exact
+    refuse_apart(read_treatment(settings.imbalance), apart=apart, guarded=guarded)
+    refuse_parts(fusion, apart=apart, guarded=guarded)
     return learner
 
 

@@ -47,6 +47,33 @@ def disclosed(
     return kept
 
 
+def withheld(
+    kept: NDArray[np.bool_],
+    split: NDArray[np.str_],
+    y: NDArray[np.intp],
+    fold: NDArray[np.intp] | None,
+    classes: tuple[str, ...],
+) -> tuple[str, ...]:
+    """Name the cells that the policy keeps back: part, class and, where there is one, fold.
+
+    Parameters
+    ----------
+    kept : ndarray of bool, shape (n,)
+        Of `disclosed`.
+    split, y, fold
+        As there.
+    classes : tuple of str
+        Class names.
+    """
+    names = set()
+    for row in np.flatnonzero(~kept):
+        part = str(split[row])
+        name = f"{part}:{classes[y[row]]}"
+        by_fold = fold is not None and part == Split.TRAIN.value
+        names.add(f"{name}:{fold[row]}" if by_fold and fold is not None else name)
+    return tuple(sorted(names))
+
+
 def treated(
     data: SiteData,
     treatment: Treatment,

@@ -20,6 +20,7 @@ from common.folds import Dealing
 from common.imbalance.check import check_imbalance
 from common.learners import read_settings
 from common.limits import DEFAULT_MINIMUM
+from common.metadata.check import check_metadata, refuse_of_lab
 from common.metrics import seed_key
 from common.partition import make_partition
 from common.settings import RunSettings
@@ -56,7 +57,9 @@ def site_of_node(context: Context) -> Site:
     simulated = "partition-id" in node and not {"cohort", "site"} & node.keys()
     name, cohort, rows = (_simulated_site if simulated else _real_site)(settings, node)
     check_shipping(settings, real=not simulated)
-    treatment = check_imbalance(settings)
+    treatment, fusion = check_imbalance(settings), check_metadata(settings)
+    if not simulated:
+        refuse_of_lab(fusion)
     backbone = get_backbone(settings.backbone)
     folder = _cache_folder(settings, node, simulated=simulated)
     site = open_site(
@@ -70,6 +73,7 @@ def site_of_node(context: Context) -> Site:
         disclosure=_disclosure(settings, node, simulated=simulated),
         resample_key=seed_key(settings.seed) if simulated else _own_key(node),
         treatment=treatment,
+        fusion=fusion,
         skip_unreadable=settings.skip_unreadable,
     )
     # Here they stay: they hold counts.

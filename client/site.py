@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from client.learning_rows import disclosed, own_key, treated
+from client.learning_rows import disclosed, own_key, treated, withheld
+from client.metadata_rows import fused
 from client.training.pixels import Pixels
 from common.backbones import Backbone
 from common.cohort import Cohort
@@ -20,6 +21,8 @@ from common.features import Progress, extract, no_progress
 from common.folds import NO_FOLDS, Dealing
 from common.imbalance import UNTREATED, Resampled, Treatment
 from common.learners.base import Arrays, SiteData
+from common.metadata import UNFUSED, Fusion
+from common.metadata.check import refuse_treated
 from common.metrics import lesion_weights
 from common.site_info import SiteInfo
 from common.split import Split, split_groups
@@ -45,7 +48,7 @@ class Site:
     rows : ndarray of intp, shape (n,)
         The images, as positions in the cohort.
     x : ndarray of float32, shape (n, dimension)
-        Features.
+        Features, metadata among them where the run asks for them.
     y : ndarray of intp, shape (n,)
         Labels.
     group : ndarray of str, shape (n,)
@@ -144,19 +147,9 @@ class Site:
             malignant=self.malignant,
             backbone=self.backbone.fingerprint,
             split_seed=self.split_seed,
-            withheld=self._withheld(),
+            withheld=withheld(self.kept, self.split, self.y, self.fold, self.classes),
             added=sum(count.values()) - int(self.kept.sum()),
         )
-
-    def _withheld(self) -> tuple[str, ...]:
-        """Name the cells that the policy keeps back: part, class and, where there is one, fold."""
-        names = set()
-        for row in np.flatnonzero(~self.kept):
-            part = str(self.split[row])
-            name = f"{part}:{self.classes[self.y[row]]}"
-            by_fold = self.fold is not None and part == Split.TRAIN.value
-            names.add(f"{name}:{self.fold[row]}" if by_fold and self.fold is not None else name)
-        return tuple(sorted(names))
 
 
 def open_site(
@@ -171,6 +164,7 @@ def open_site(
     disclosure: Disclosure = EXACT,
     resample_key: bytes | None = None,
     treatment: Treatment = UNTREATED,
+    fusion: Fusion = UNFUSED,
     skip_unreadable: bool = False,
     threads: int | None = None,
     progress: Progress = no_progress,
@@ -197,6 +191,8 @@ def open_site(
         As `Site`; None for one made of the features, which nobody else has.
     treatment : Treatment
         What is done against imbalance among the training images that are kept.
+    fusion : Fusion
+        How metadata stand beside the image features.
 
     Raises
     ------
@@ -205,7 +201,7 @@ def open_site(
     ImageError, CacheError, WeightsError
         As `common.features.extract`.
     SettingsError
-        If the treatment goes with folds at a guarded site.
+        If the treatment goes with folds or metadata at a guarded site.
     """
     if not len(rows):
         raise CohortError(f"site {name}: has no image in {cohort.root}")
@@ -231,6 +227,7 @@ def open_site(
         disclosure=disclosure,
         resample_key=resample_key,
         treatment=treatment,
+        fusion=fusion,
         unreadable=features.unreadable,
     )
 
@@ -247,6 +244,7 @@ def make_site(
     disclosure: Disclosure = EXACT,
     resample_key: bytes | None = None,
     treatment: Treatment = UNTREATED,
+    fusion: Fusion = UNFUSED,
     unreadable: tuple[str, ...] = (),
     turn: int = 0,
 ) -> Site:
@@ -254,12 +252,12 @@ def make_site(
 
     Parameters
     ----------
-    name, cohort, backbone, split_seed, folds, disclosure, resample_key, treatment
+    name, cohort, backbone, split_seed, folds, disclosure, resample_key, treatment, fusion
         As `open_site`.
     rows : ndarray of intp, shape (n,)
         The site's readable images, as positions in the cohort.
     x : ndarray of float32, shape (n, dimension)
-        Their features.
+        Their image features.
     unreadable : tuple of str
         Images left out, with the reasons.
     turn : int
@@ -275,6 +273,7 @@ def make_site(
     fold = folds.deal(split_seed, group, y, split)
     kept = disclosed(disclosure, y, split, fold)
     key = own_key(x) if resample_key is None else resample_key
+    refuse_treated(fusion, treatment, guarded=not disclosure.exact)
     site = Site(
         name=name,
         classes=cohort.classes,
@@ -282,7 +281,7 @@ def make_site(
         backbone=backbone,
         split_seed=split_seed,
         rows=rows,
-        x=x,
+        x=fused(x, cohort, rows, fusion, disclosure, kept, split, (y, fold)),
         y=y,
         group=group,
         split=split,

@@ -42,6 +42,8 @@ class EntryDescription:
         What the site's disclosure policy kept back.
     imbalance : str
         What the site did against imbalance, as `common.imbalance.Treatment.text`.
+    metadata : str
+        How metadata stand beside the image features, as `common.metadata.Fusion.text`.
     """
 
     site: str
@@ -52,6 +54,7 @@ class EntryDescription:
     split_seed: int
     withheld: tuple[str, ...]
     imbalance: str = ""
+    metadata: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from common.errors import ContributionError, RunFolderError, SettingsError
 from common.learners import make_learner
 from common.learners.base import Arrays, Head, Problem, State, check_arrays
 from common.learners.composed import FITTED
+from common.metadata import read_fusion
 from common.model_files import load_model_files, read_description_file, save_model_files
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
@@ -31,7 +32,7 @@ class ModelDescription:
     classes_without_training_images : tuple of str
         Those that the model never predicts.
     dimension : int
-        Length of a feature vector.
+        Length of a feature vector, metadata included.
     backbone, backbone_fingerprint : str
         What the features come from.
     split_seed : int
@@ -42,6 +43,8 @@ class ModelDescription:
         Of the packages that computed it.
     imbalance : str
         What the sites did against imbalance, as `common.imbalance.Treatment.text`.
+    metadata : str
+        How metadata stand beside the image features, as `common.metadata.Fusion.text`.
     """
 
     learner: str
@@ -56,6 +59,18 @@ class ModelDescription:
     sites: tuple[str, ...]
     versions: dict[str, str]
     imbalance: str = ""
+    metadata: str = ""
+
+    @property
+    def problem(self) -> Problem:
+        """What is learned.
+
+        Raises
+        ------
+        SettingsError
+            If the metadata cannot be what they are said to be.
+        """
+        return read_fusion(self.metadata).over(self.classes, self.dimension)
 
 
 @dataclass(frozen=True)
@@ -76,9 +91,7 @@ class Model:
     def head(self) -> Head:
         """Make the classifier."""
         about = self.description
-        learner = make_learner(
-            about.learner, Problem(about.classes, about.dimension), about.learner_settings
-        )
+        learner = make_learner(about.learner, about.problem, about.learner_settings)
         return learner.head(State(FITTED, self.arrays, done=True))
 
 
@@ -110,9 +123,8 @@ def load_model(folder: Path) -> Model:
     description, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
     hint = f"{folder} is not the folder of a finished run"
     about, arrays = load_model_files(description, weights, ModelDescription, hint)
-    problem = Problem(about.classes, about.dimension)
     try:
-        learner = make_learner(about.learner, problem, about.learner_settings)
+        learner = make_learner(about.learner, about.problem, about.learner_settings)
     except SettingsError as error:
         raise RunFolderError(f"{description}: {error}") from error
     try:

@@ -35,6 +35,9 @@ class RunSettings(BaseModel):
     imbalance : str
         ``"KIND key=value key=value"`` of `common.imbalance.Treatment`: what each site does against
         imbalance among its training images before it sums over them; empty for nothing.
+    metadata : str
+        ``"KIND key=value key=value"`` of `common.metadata.Fusion`: whether and how age, sex and
+        localisation stand beside the image features; empty for images alone.
     backbone : str
         Name of a backbone.
     split_seed : int
@@ -102,6 +105,7 @@ class RunSettings(BaseModel):
     learner: str = "ridge"
     learner_settings: str = ""
     imbalance: str = ""
+    metadata: str = ""
     backbone: str = "efficientnet_lite0"
     split_seed: int = Field(1, ge=0)
     seed: int = Field(0, ge=0)

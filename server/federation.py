@@ -19,6 +19,8 @@ from common.imbalance.check import check_imbalance
 from common.learners import is_collective, make_learner
 from common.learners.base import Problem, State
 from common.learners.search import Selection
+from common.metadata import read_fusion
+from common.metadata.check import check_metadata
 from common.model import Model, ModelDescription, load_model, save_model
 from common.settings import RunSettings
 from common.shipping import check_shipping
@@ -78,6 +80,7 @@ def run_federation(
         report(f"{settings.learner}: the coordinator sees what each site has made, not only sums")
     check_imbalance(settings)
     check_shipping(settings)
+    fusion = check_metadata(settings)
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
         journal = None
@@ -102,7 +105,7 @@ def run_federation(
                 report(f"{info.site}: withholds {', '.join(info.withheld)}")
         task = next(iter(sites.values()))
         classes = task.classes
-        problem = Problem(classes, backbone.dimension)
+        problem = fusion.problem(classes, backbone.dimension)
         learner = make_learner(settings.learner, problem, settings.learner_settings)
         if settings.warm_start:
             learner.warm_start(warm_model(settings, problem).arrays)
@@ -133,6 +136,7 @@ def head_model(
 ) -> Model:
     """Describe a fitted head as a model."""
     backbone = get_backbone(settings.backbone)
+    fusion = read_fusion(settings.metadata)
     absent = np.flatnonzero(state.arrays["class_count"] == 0)
     selection = Selection.of(state)
     return Model(
@@ -142,13 +146,14 @@ def head_model(
             chosen=None if selection is None else selection.value,
             classes=classes,
             classes_without_training_images=tuple(classes[i] for i in absent),
-            dimension=backbone.dimension,
+            dimension=fusion.problem(classes, backbone.dimension).dimension,
             backbone=backbone.name,
             backbone_fingerprint=backbone.fingerprint,
             split_seed=settings.split_seed,
             sites=tuple(info.site for info in sites.values()),
             versions=package_versions(),
             imbalance=read_treatment(settings.imbalance).text,
+            metadata=fusion.text,
         ),
         state.arrays,
     )
@@ -160,7 +165,7 @@ def warm_model(settings: RunSettings, problem: Problem) -> Model:
     Raises
     ------
     SettingsError
-        If it is of other classes or another backbone.
+        If it is of other classes, another backbone or other metadata.
     """
     model = load_model(Path(settings.warm_start))
     about = model.description
@@ -168,5 +173,10 @@ def warm_model(settings: RunSettings, problem: Problem) -> Model:
     if (about.classes, about.backbone_fingerprint) != (problem.classes, backbone.fingerprint):
         raise SettingsError(
             f"run setting warm-start: {settings.warm_start} is of other classes or another backbone"
+        )
+    if about.problem != problem:
+        raise SettingsError(
+            f"run setting warm-start: {settings.warm_start} is of metadata {about.metadata!r}, the "
+            f"run of {settings.metadata!r}"
         )
     return model

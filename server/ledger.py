@@ -21,6 +21,7 @@ from common.learners.class_gram import STAGE
 from common.learners.settings import parse_assignments
 from common.learners.total import Total
 from common.ledger import ENDING, Entry, EntryDescription, load_entry, save_entry
+from common.metadata import read_fusion
 from common.model import Model, load_model, save_model
 from common.run_folder import new_run_folder
 from common.settings import RunSettings
@@ -66,6 +67,7 @@ class Ledger:
             split_seed=self._settings.split_seed,
             withheld=info.withheld,
             imbalance=read_treatment(self._settings.imbalance).text,
+            metadata=read_fusion(self._settings.metadata).text,
         )
         self._folder.mkdir(exist_ok=True)
         # A site's name may be no file's name.
@@ -169,7 +171,8 @@ def change_ledger(
 
 def _check_fits(path: Path, entry: Entry, model: Model) -> None:
     about, wanted = entry.description, model.description
-    for name in ("classes", "dimension", "backbone_fingerprint", "split_seed", "imbalance"):
+    names = ("classes", "dimension", "backbone_fingerprint", "split_seed", "imbalance", "metadata")
+    for name in names:
         mine, theirs = getattr(about, name), getattr(wanted, name)
         if mine != theirs:
             raise RunFolderError(
@@ -181,7 +184,7 @@ def _refit(model: Model, total: Total, sites: tuple[str, ...]) -> Model:
     about = model.description
     assignments = {**parse_assignments(about.learner_settings), "calibrate": "none"}
     settings = " ".join(f"{key}={value}" for key, value in assignments.items())
-    learner = make_learner(about.learner, Problem(about.classes, about.dimension), settings)
+    learner = make_learner(about.learner, about.problem, settings)
     state = learner.update(learner.start(), total.value())
     absent = np.flatnonzero(state.arrays["class_count"] == 0)
     description = replace(

@@ -163,6 +163,7 @@ def _write(
             "seed": settings.seed,
             "backbone": settings.backbone,
             "imbalance": settings.imbalance,
+            "metadata": settings.metadata,
         },
         "cohort": {
             **describe_cohort(readable),

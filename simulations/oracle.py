@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.special import softmax
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
@@ -27,6 +28,7 @@ from sklearn.svm import LinearSVC
 
 from common.errors import SettingsError
 from common.learners import read_settings
+from common.learners.base import Problem
 from common.learners.linear_head import LinearHead, linear
 from common.model import Model
 from simulations.pooled_trees import POOLED_TREES, fit_pooled_trees
@@ -215,7 +217,7 @@ def fit_oracle(
         searched = "shrinkage" if about.learner == "lda" else "alpha_per_image"
         settings = settings.model_copy(update={searched: about.chosen})
     head = linear(model.head())
-    z, projection = _front(settings, head, x.astype(np.float64), train)
+    z, projection = _front(settings, head, x.astype(np.float64), train, about.problem)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         task = _Task(z[train], y[train], settings, len(about.classes), passes)
@@ -259,15 +261,18 @@ def _front(
     head: LinearHead,
     x: NDArray[np.float64],
     train: NDArray[np.bool_],
+    problem: Problem,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Transform all images as scikit-learn does; with the matrix that undoes a projection."""
     scaler = StandardScaler().fit(x[train])
     scaler.scale_ = scaler.scale_ ** _POWER_OF_DEVIATION[settings.scale]
     z = scaler.transform(x)
-    projection = None
+    images, beside = z[:, : problem.images], z[:, problem.images :] * problem.metadata_scale
+    z, projection = np.hstack([images, beside]), None
     if settings.pca:
-        pca = PCA(settings.pca, svd_solver="covariance_eigh").fit(z[train])
-        z, projection = pca.transform(z), pca.components_
+        pca = PCA(settings.pca, svd_solver="covariance_eigh").fit(images[train])
+        z = np.hstack([pca.transform(images), beside])
+        projection = block_diag(pca.components_, np.eye(problem.metadata))
     if settings.kernel == "none":
         return z, projection
     if settings.kernel == "rff":

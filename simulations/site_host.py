@@ -25,6 +25,7 @@ from common.feature_cache import STATES, FeatureCache, default_cache
 from common.finetuning.order import Order
 from common.imbalance import Resampled, read_treatment
 from common.learners.base import Arrays
+from common.metadata import read_fusion
 from common.metrics import seed_key
 from common.model import Model
 from common.settings import RunSettings
@@ -135,6 +136,7 @@ class SiteHost:
                 disclosure=run_disclosure(settings),
                 resample_key=seed_key(settings.seed),
                 treatment=read_treatment(settings.imbalance),
+                fusion=read_fusion(settings.metadata),
                 skip_unreadable=settings.skip_unreadable,
                 threads=1,
                 progress=progress,
@@ -229,7 +231,8 @@ def _lines(site: Site) -> list[str]:
 def table_digest(cohort: Cohort) -> str:
     """Identify a cohort's table: images, labels, sites and lesions, in order."""
     digest = blake2b(digest_size=16)
-    for column in (cohort.image_id, cohort.y, cohort.site, cohort.group):
+    columns = (cohort.image_id, cohort.y, cohort.site, cohort.group)
+    for column in (*columns, cohort.age, cohort.sex, cohort.localisation):
         digest.update("\n".join(map(str, column.tolist())).encode())
     return digest.hexdigest()
 

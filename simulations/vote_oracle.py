@@ -10,11 +10,13 @@ import numpy as np
 from common.learners import read_settings
 from common.learners.base import Problem
 from common.learners.composed import FITTED
+from common.learners.ensemble.blocks import ALL, METADATA, columns_of_block
 from common.learners.ensemble.members import parse_member
 from common.learners.ensemble.soft_vote import SoftVoteSettings
 from common.learners.ensemble.together import take
 from common.learners.tuning.models import chosen_of, take_model
 from common.learners.tuning.settings import TunedSettings
+from common.metadata import UNFUSED, read_fusion
 from common.model import Model
 from simulations.oracle import Oracle, fit_oracle, has_oracle
 
@@ -49,12 +51,19 @@ def pooled_oracle(
     members = settings.members_made()
     if settings.folds or not all(has_oracle(member.name) for member in members):
         return None
-    oracles = []
+    oracles, whole = [], about.problem
     for number, text in enumerate(settings.described()):
         name, values = parse_member(text)
+        block = members[number].block
+        seen = x[:, columns_of_block(whole, block)]
+        values.pop("block", None)
         told = " ".join(f"{key}={value}" for key, value in values.items())
         one = replace(about, learner=name, learner_settings=told)
-        oracles.append(fit_oracle(Model(one, take(model.arrays, f"{number}:")), x, y, train))
+        if block != ALL:
+            fusion = read_fusion(about.metadata) if block == METADATA else UNFUSED
+            alone = fusion.model_copy(update={"kind": "alone"}).text if fusion.width else ""
+            one = replace(one, metadata=alone, dimension=seen.shape[1])
+        oracles.append(fit_oracle(Model(one, take(model.arrays, f"{number}:")), seen, y, train))
     votes = [oracle.probabilities for oracle in oracles]
     p: NDArray[np.float64] = np.average(votes, axis=0, weights=settings.shares)
     return Oracle(p, p.argmax(axis=1), None, all(oracle.converged for oracle in oracles))

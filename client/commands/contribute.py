@@ -17,10 +17,12 @@ from common.errors import RunFolderError
 from common.feature_cache import FeatureCache, default_cache
 from common.imbalance import read_treatment
 from common.interruption import features_are_kept
-from common.learners.base import Contribution, Problem
+from common.learners.base import Contribution
 from common.learners.class_gram import ClassGrams
 from common.ledger import Entry, EntryDescription, save_entry
 from common.limits import DEFAULT_MINIMUM
+from common.metadata import read_fusion
+from common.metadata.check import refuse_of_lab
 from common.model import read_description
 from common.one_thread import one_blas_thread
 from common.options import CacheFolder, Overwrite, SkipUnreadable
@@ -58,6 +60,9 @@ def contribute(
     backbone = get_backbone(about.backbone)
     if backbone.fingerprint != about.backbone_fingerprint:
         raise RunFolderError(f"{like}: trained on another release of backbone {about.backbone}")
+    fusion = read_fusion(about.metadata)
+    refuse_of_lab(fusion)
+    problem = fusion.problem(table.classes, backbone.dimension)
     console = messages()
     with progress_bar(console, "features") as bar:
         opened = open_site(
@@ -69,25 +74,27 @@ def contribute(
             split_seed=about.split_seed,
             disclosure=Disclosure(minimum_count),
             treatment=read_treatment(about.imbalance),
+            fusion=fusion,
             skip_unreadable=skip_unreadable,
             progress=bar,
         )
-    for problem in opened.unreadable:
-        say(console, f"left out: {problem}")
+    for left_out in opened.unreadable:
+        say(console, f"left out: {left_out}")
     for note in () if opened.treated is None else opened.treated.notes:
         say(console, note)
     data, withheld = opened.part(Split.TRAIN), opened.info().withheld
     with one_blas_thread():
-        sums = ClassGrams(Problem(table.classes, backbone.dimension)).sums(data)
+        sums = ClassGrams(problem).sums(data)
     description = EntryDescription(
         site=site,
         images=len(data),
         classes=table.classes,
-        dimension=backbone.dimension,
+        dimension=problem.dimension,
         backbone_fingerprint=backbone.fingerprint,
         split_seed=about.split_seed,
         withheld=withheld,
         imbalance=about.imbalance,
+        metadata=about.metadata,
     )
     with whole_file(out) as partial:
         save_entry(partial, Entry(description, Contribution(len(data), sums)))

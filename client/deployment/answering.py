@@ -148,6 +148,7 @@ def describe(
         backbone=_text(run.get("backbone", "")),
         strategy=_text(run.get("strategy", "")),
         imbalance=_text(run.get("imbalance", "")),
+        metadata=_text(run.get("metadata", "")),
         minimum_count=bounds.minimum_count,
         images=images,
         sent=tuple(_sent(reply.content)) if reply.has_content() else (),

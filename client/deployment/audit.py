@@ -72,6 +72,8 @@ class Answer:
         Category of the refusal, with the identifier that the site's log has; else empty.
     imbalance : str
         The run's treatment of imbalance.
+    metadata : str
+        What the run does with age, sex and localisation.
     """
 
     run: str
@@ -85,6 +87,7 @@ class Answer:
     sent: tuple[Sent, ...] = ()
     refused: str = ""
     imbalance: str = ""
+    metadata: str = ""
 
 
 class AuditTrail:

@@ -16,6 +16,8 @@ from common.learners import LEARNERS, SHIPPING, read_settings
 from common.learners.ensemble.members import EnsembleSettings, learners_of
 from common.learners.settings import LearnerSettings
 from common.learners.tuning.settings import TunedSettings
+from common.metadata import read_fusion
+from common.metadata.check import refuse_of_lab
 from common.settings import RunSettings
 
 
@@ -41,6 +43,9 @@ def check_bounds(bounds: Bounds, run: RunSettings) -> None:
     if treatment:
         allowed = tuple(read_treatment(text).text for text in bounds.imbalance)
         _allow("imbalance", treatment, allowed)
+    fusion = read_fusion(run.metadata).text
+    if fusion:
+        _allow("metadata", fusion, tuple(read_fusion(text).text for text in bounds.metadata))
     if run.split_seed != bounds.split_seed:
         raise BoundsError(f"split-seed {run.split_seed}: this site allows {bounds.split_seed}")
     if run.draws > bounds.most_draws:
@@ -91,11 +96,15 @@ def refuse_unknown(bounds: Bounds) -> None:
     BoundsError
         Naming it.
     """
-    for text in bounds.imbalance:
+    for name, texts, read in (
+        ("imbalance", bounds.imbalance, read_treatment),
+        ("metadata", bounds.metadata, _deployable),
+    ):
         try:
-            read_treatment(text)
+            for text in texts:
+                read(text)
         except SettingsError as error:
-            raise BoundsError(f"site.toml bounds.imbalance: {error}") from error
+            raise BoundsError(f"site.toml bounds.{name}: {error}") from error
     for text in bounds.refused:
         _check_refused(text)
     for name in bounds.learners:
@@ -133,6 +142,10 @@ def _check_refused(text: str) -> None:
     if value.lower() not in found:
         written = " or ".join(f"{key}={one}" for one in sorted(found)) or "another value"
         raise BoundsError(f"site.toml bounds.refused: {text!r} is never met; write {written}")
+
+
+def _deployable(text: str) -> None:
+    refuse_of_lab(read_fusion(text))
 
 
 def _allow(setting: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -36,6 +36,9 @@ class Bounds(_Part):
     imbalance : tuple of str
         Treatments of imbalance that are answered, each with its settings, as smote neighbours=3;
         each is one more set of sums over the same images.
+    metadata : tuple of str
+        Ways to use age, sex and localisation that are answered, each with its settings, as
+        early scale=4: sums then tell how many images have which of them.
     refused : tuple of str
         Settings that are refused of any learner, as ledger=true or kernel=nystroem.
     most_folds : int
@@ -56,6 +59,7 @@ class Bounds(_Part):
     backbones: tuple[str, ...] = Field(("efficientnet_lite0",), min_length=1)
     strategies: tuple[str, ...] = ()
     imbalance: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     refused: tuple[str, ...] = ("ledger=true",)
     most_folds: int = Field(10, ge=0, le=100)
     split_seed: int = Field(1, ge=0)

@@ -8,6 +8,7 @@ from common.finetuning.plan import Phase, parse_plan
 from common.finetuning.strategies import KrumSettings, read_strategy, strategy_kind, training_of
 from common.imbalance.check import check_imbalance
 from common.learners import LEARNERS, LINEAR, SHIPPING
+from common.metadata.check import check_metadata
 from common.settings import RunSettings
 
 
@@ -27,6 +28,7 @@ def check_finetuning(settings: RunSettings) -> tuple[Phase, ...]:
         )
     read_strategy(settings.strategy, settings.strategy_settings)
     check_imbalance(settings)
+    check_metadata(settings)
     training = training_of(settings.strategy, settings.training)
     backbone = get_backbone(settings.backbone)
     if not backbone.stages:

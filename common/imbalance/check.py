@@ -28,7 +28,7 @@ def check_imbalance(settings: RunSettings) -> Treatment:
     guarded = settings.disclosure == "guarded"
     refuse_folds(treatment, folds=folds > 0, guarded=guarded)
     # Of more dimensions than any setting asks for; nothing is fitted.
-    anything = Problem(("a", "b"), 2**24)
+    anything = Problem(("a", "b"), 2**24, metadata=1)
     learner = make_learner(settings.learner, anything, settings.learner_settings)
     apart = tells_of_parts(learner)
     refuse_apart(treatment, apart=apart, guarded=guarded)

@@ -131,7 +131,7 @@ def is_collective(name: str, settings: str = "") -> bool:
         If the learner or a setting is unknown or out of bounds.
     """
     # Of more dimensions than any setting asks for; nothing is fitted.
-    anything = Problem(("a", "b"), 2**24)
+    anything = Problem(("a", "b"), 2**24, metadata=1)
     return isinstance(make_learner(name, anything, settings), CollectiveLearner)
 
 

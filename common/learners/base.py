@@ -38,10 +38,21 @@ class Problem:
         Class names; labels index into it.
     dimension : int
         Length of a feature vector.
+    metadata : int
+        How many of its last features are metadata; principal components leave them as they are.
+    metadata_scale : float
+        What these are multiplied by after standardisation.
     """
 
     classes: tuple[str, ...]
     dimension: int
+    metadata: int = 0
+    metadata_scale: float = 1.0
+
+    @property
+    def images(self) -> int:
+        """Length of what comes from images, which stands first."""
+        return self.dimension - self.metadata
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from common.errors import ContributionError, SettingsError
 from common.learners.base import Arrays, ArraySpec, Contribution, Problem, SiteData, State
@@ -58,10 +59,10 @@ class FrontLearner:
     """
 
     def __init__(self, problem: Problem, settings: FrontSettings) -> None:
-        if settings.pca > problem.dimension:
+        if settings.pca > problem.images:
             raise SettingsError(
-                f"learner settings: pca={settings.pca}, but features have {problem.dimension} "
-                "dimensions"
+                f"learner settings: pca={settings.pca}, but features have {problem.images} "
+                "dimensions" + (" without metadata" if problem.metadata else "")
             )
         self.problem, self.settings = problem, settings
         self._counts = ClassCounts(problem)
@@ -72,7 +73,13 @@ class FrontLearner:
         """Length of the transformed features."""
         if self.settings.kernel != "none":
             return self.settings.components
-        return self.settings.pca or self.problem.dimension
+        return self._inputs
+
+    @property
+    def _inputs(self) -> int:
+        """Length of what a kernel map takes: components, and metadata beside them."""
+        k, problem = self.settings.pca, self.problem
+        return k + problem.metadata if k else problem.dimension
 
     def start(self) -> State:
         """Give the state before the first round."""
@@ -86,11 +93,10 @@ class FrontLearner:
             **Standardisation.spec(self.problem),
         }
         if k:
-            spec["components"] = ArraySpec((k, self.problem.dimension))
-            spec["explained_variance"] = ArraySpec((k,), minimum=0.0)
+            spec["components"] = ArraySpec((self._inputs, self.problem.dimension))
+            spec["explained_variance"] = ArraySpec((self._inputs,), minimum=0.0)
         if settings.kernel != "none":
-            inputs = k or self.problem.dimension
-            spec.update(kernel_spec(settings.kernel, inputs, settings.components))
+            spec.update(kernel_spec(settings.kernel, self._inputs, settings.components))
         return spec
 
     def state_spec(self, stage: str) -> Mapping[str, ArraySpec]:
@@ -127,15 +133,25 @@ class FrontLearner:
 
     def fit(self, class_count: NDArray[np.int64], second: Arrays) -> Arrays:
         """Fit from class counts and pooled second moments (see `Moments.second`)."""
+        problem = self.problem
         scaler = Standardisation.from_second(second, self.settings.scale)
+        scaler = scaler.weighing_last(problem.metadata, problem.metadata_scale)
         arrays: dict[str, NDArray[Any]] = {"class_count": class_count, **scaler.arrays}
         # What sums leave of a constant feature's (co)variance is rounding, of any size.
         constant = constant_features(second)
         variance = np.where(constant, 0.0, 1.0)
+        beside = second["variance"][problem.images :] / scaler.scale[problem.images :] ** 2
+        variance[problem.images :] *= beside
         settings = self.settings
         if settings.pca:
             covariance = np.where(constant | constant[:, None], 0.0, second["covariance"])
-            components, variance = principal_components(covariance, scaler, settings.pca)
+            images = problem.images
+            components, along = principal_components(
+                covariance[:images, :images], scaler.first(images), settings.pca
+            )
+            # Metadata, some columns of which hardly vary, stand beside the components.
+            components = block_diag(components, np.eye(problem.metadata))
+            variance = np.concatenate([along, variance[images:]])
             arrays.update(components=components, explained_variance=variance)
         if settings.kernel != "none":
             rng = np.random.default_rng(settings.kernel_seed)

@@ -65,6 +65,18 @@ class Standardisation:
             variance = np.sqrt(variance)
         return cls(second["mean"], np.ones_like(variance) if scale == "none" else variance)
 
+    def weighing_last(self, features: int, weight: float) -> Standardisation:
+        """Multiply the last features by a weight once they are standardised."""
+        if not features:
+            return self
+        scale = self.scale.copy()
+        scale[-features:] /= weight
+        return Standardisation(self.mean, scale)
+
+    def first(self, features: int) -> Standardisation:
+        """Give that of the first features."""
+        return Standardisation(self.mean[:features], self.scale[:features])
+
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Standardisation:
         """Read it from a state."""

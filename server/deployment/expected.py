@@ -8,7 +8,7 @@ from common.backbones import get_backbone
 from common.finetuning.check import check_finetuning
 from common.finetuning.plan import total_rounds
 from common.learners import make_learner
-from common.learners.base import Problem
+from common.metadata import read_fusion
 from common.settings import RunSettings
 
 # Of no consequence for the rounds; no coordinator knows the classes before the sites have joined.
@@ -57,6 +57,7 @@ def expected(settings: RunSettings) -> Expected:
     """
     if settings.strategy:
         return Expected(total_rounds(check_finetuning(settings)), ())
-    problem = Problem(_CLASSES, get_backbone(settings.backbone).dimension)
+    fusion = read_fusion(settings.metadata)
+    problem = fusion.problem(_CLASSES, get_backbone(settings.backbone).dimension)
     learner = make_learner(settings.learner, problem, settings.learner_settings)
     return Expected(learner.rounds, learner.stages, learner.most_rounds)

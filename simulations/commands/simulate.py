@@ -12,6 +12,9 @@ from common.imbalance.option import ImbalanceTreatment
 from common.interruption import features_are_kept
 from common.learners import LEARNERS
 from common.limits import DEFAULT_MINIMUM
+from common.metadata import read_fusion
+from common.metadata.late import late_stack
+from common.metadata.option import MetadataFusion
 from common.options import BackboneName, CacheFolder, Overwrite, SkipUnreadable, SplitSeed
 from common.run_folder import check_run_folder
 from common.settings import RunSettings
@@ -36,6 +39,7 @@ def simulate(
         typer.Option("--set", help="A setting of the learner, as key=value; once for each."),
     ] = None,
     imbalance: ImbalanceTreatment = "",
+    metadata: MetadataFusion = "",
     split_seed: SplitSeed = 1,
     seed: Annotated[int, typer.Option(help="Seed of the partition.")] = 0,
     out: Annotated[
@@ -81,15 +85,21 @@ def simulate(
       dermafed simulate --learner ridge --set folds=5 --set search=grid:0.01:100:12
 
       dermafed simulate path/to/HAM10000 --learner logistic --imbalance "smote neighbours=3"
+
+      dermafed simulate path/to/HAM10000 --metadata early
     """
     run = out or dated_folder("simulate")
+    values = " ".join(assignments or ())
+    if read_fusion(metadata).kind == "late":
+        learner, values = late_stack(learner, values)
     settings = RunSettings.from_run_config(
         {
             "learner": learner,
             "partition": partition,
             "backbone": backbone,
-            "learner-settings": " ".join(assignments or ()),
+            "learner-settings": values,
             "imbalance": imbalance,
+            "metadata": metadata,
             "warm-start": "" if warm_start is None else str(warm_start.absolute()),
             "without": ",".join(without or ()),
             "disclosure": disclosure,
@@ -114,16 +124,17 @@ def simulate(
 
 
 def _check_names(settings: RunSettings) -> None:
-    """Refuse an unknown learner, backbone, treatment or partition before anything is computed."""
+    """Refuse what is unknown, or goes with nothing else that is set, before any computing."""
     from common.backbones import get_backbone
     from common.imbalance.check import check_imbalance
     from common.learners import make_learner
-    from common.learners.base import Problem
     from common.partition import parse_partition
     from common.shipping import check_shipping
 
     backbone = get_backbone(settings.backbone)
-    problem = Problem(("a", "b"), backbone.dimension)
+    from common.metadata.check import check_metadata
+
+    problem = check_metadata(settings).problem(("a", "b"), backbone.dimension)
     make_learner(settings.learner, problem, settings.learner_settings)
     parse_partition(settings.partition)
     check_imbalance(settings)

@@ -15,6 +15,7 @@ from common.finetuning.strategies import STRATEGIES
 from common.imbalance.option import ImbalanceTreatment
 from common.interruption import features_are_kept
 from common.learners import LEARNERS
+from common.metadata.option import MetadataFusion
 from common.options import BackboneName, CacheFolder, SkipUnreadable
 from common.sources.embedded import embedded_cohort
 from simulations.studies import STUDIES
@@ -56,6 +57,7 @@ def study(
         list[int] | None, typer.Option(help="learning-curve: a number of images; once for each.")
     ] = None,
     imbalance: ImbalanceTreatment = "",
+    metadata: MetadataFusion = "",
     training: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,6 +95,8 @@ def study(
 
       dermafed study heterogeneity --partition iid:4 --partition dirichlet:0.1:4
 
+      dermafed study fusion path/to/HAM10000 --learner ridge
+
       dermafed study fine-tuning --learner fedavg --learner 'fedprox mu=0.1' --train plan=2:4
 
       dermafed report runs/travel
@@ -121,6 +125,7 @@ def study(
         partitions=tuple(partition or ()),
         images_per_site=tuple(images_per_site or ()),
         imbalance=imbalance,
+        metadata=metadata,
         training=" ".join(training or ()),
         local=local,
         skip_unreadable=skip_unreadable,

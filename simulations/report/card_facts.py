@@ -115,6 +115,19 @@ def imbalance(runs: Sequence[Run]) -> str:
     )
 
 
+def predictors(runs: Sequence[Run]) -> str:
+    """Tell what the models see."""
+    texts = dict.fromkeys(run.study.settings.metadata for run in runs)
+    named = [plain(text) for text in texts if text]
+    fused = bool(named) or any(run.study.study == "fusion" for run in runs)
+    beside = (
+        f"The image, and age, sex and localisation beside it ({listed(named) or 'compared'}), "
+        "coded over a fixed vocabulary in which a missing value has a column of its own. "
+    )
+    sees = beside if fused else "The image alone. "
+    return f"{sees}A comparator sees site, age, sex and localisation instead."
+
+
 def heterogeneity(runs: Sequence[Run]) -> str:
     """Tell the lowest and the highest site of each study."""
     said = []

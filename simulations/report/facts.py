@@ -26,6 +26,7 @@ _MAIN = {
     "leave-one-site-out": "site left out",
     "cross-site": "trained at all sites",
     "fairness": "all sites",
+    "fusion": "images and metadata, early",
     "simulate": "all sites",
     "finetune": "all sites",
     "fine-tuning": "all sites",

@@ -16,6 +16,7 @@ StudyName = Literal[
     "cross-site",
     "heterogeneity",
     "fairness",
+    "fusion",
     "learning-curve",
     "simulate",
     "finetune",
@@ -44,6 +45,7 @@ class Settings(_Part):
     treatments: tuple[str, ...] = ()
     turns: Count = 0
     imbalance: str = ""
+    metadata: str = ""
 
     @property
     def backbones_used(self) -> tuple[str, ...]:
@@ -152,6 +154,19 @@ class Comparison(_Part):
     groups: dict[str, GroupDifference]
 
 
+class Gain(_Part):
+    """What metadata add to images, and what of it the site would add; `over` all or sites."""
+
+    learner: str
+    metric: str
+    over: Literal["all", "sites"]
+    gain: Triple
+    site_gain: Triple
+    remaining: Triple
+    through_site: Triple
+    share: Triple
+
+
 class Exactness(_Part):
     """Predictions in which the federated model differs from the pooled fit."""
 
@@ -193,6 +208,7 @@ class Study(_Part):
     cells: tuple[Cell, ...] = Field(min_length=1)
     fairness: tuple[Fairness, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    gains: tuple[Gain, ...] = ()
     exactness: tuple[Exactness, ...] = ()
     costs: tuple[Cost, ...] = ()
     validation: tuple[Validated, ...] = ()

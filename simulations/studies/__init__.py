@@ -8,6 +8,7 @@ from simulations.studies import (
     cross_site,
     fairness,
     fine_tuning,
+    fusion,
     heterogeneity,
     learning_curve,
     leave_one_site_out,
@@ -22,6 +23,7 @@ STUDIES: Mapping[str, Study] = {
         heterogeneity.STUDY,
         fairness.STUDY,
         learning_curve.STUDY,
+        fusion.STUDY,
         fine_tuning.STUDY,
         fine_tuning.STUDY_WITHOUT,
     )

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from simulations.studies.fit import Fit
+
+if TYPE_CHECKING:
+    from simulations.studies.cells import Evaluated
+
+    Found = Mapping[tuple[str, str, str], Evaluated]
 
 Value = str | int | float
 
@@ -44,6 +50,8 @@ class Plan:
         Numbers of augmented views beside each training image, for the comparison's heads.
     strategies : tuple of str
         Of fine-tuning, with their settings, for the comparison.
+    metadata : str
+        For the study of fusion: the text of an early `common.metadata.Fusion`.
     """
 
     sites: tuple[str, ...]
@@ -60,6 +68,7 @@ class Plan:
     turns: int = 1
     views: tuple[int, ...] = (0,)
     strategies: tuple[str, ...] = ()
+    metadata: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,11 @@ class Study:
         Lists the comparisons.
     tunes : bool
         Whether learners are strategies of fine-tuning, and workers open images.
+    fuses : bool
+        Whether it sets its fits' metadata itself.
+    more : mapping of str to callable
+        What else ``result.json`` has, by name: each made of the plan and what was measured of
+        every series, by learner, model and condition.
     """
 
     name: str
@@ -130,6 +144,8 @@ class Study:
     label: Callable[[Fit, str], Label]
     pairs: Callable[[Plan], list[Pair]]
     tunes: bool = False
+    fuses: bool = False
+    more: Mapping[str, Callable[[Plan, Found], list[dict[str, Any]]]] = field(default_factory=dict)
 
 
 def plain_label(fit: Fit, model: str) -> Label:

@@ -64,6 +64,8 @@ class Fit:
         `common.imbalance.Treatment.text` of what each site does before it sums.
     views : int
         Augmented views of each training image that the heads learn from, beside the image.
+    metadata : str
+        `common.metadata.Fusion.text` of what stands beside the image features.
     """
 
     learner: str
@@ -82,6 +84,7 @@ class Fit:
     turn: int = 0
     class_weight: str = ""
     views: int = 0
+    metadata: str = ""
 
     def key(self, about: str) -> str:
         """Give a name for the file of its result; `about` is whatever else changes the result."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.backbones import get_backbone
+from common.metadata import read_fusion
+from common.metadata.encoding import codes_of
 from common.partition import make_partition
 from common.split import Split, position, split_groups
 
@@ -54,7 +56,7 @@ class Lab:
         return replace(self, cohort=replace(self.cohort, path=(Path(),) * n, mask=(None,) * n))
 
     def features(self, fit: Fit) -> NDArray[np.float32]:
-        """Give the features that a fit sees."""
+        """Give the image features that a fit sees."""
         if fit.looks:
             return self.looks[fit.partition]
         own = fit.backbone in ("", self.backbone_name)
@@ -77,8 +79,10 @@ class Bench:
         Where it comes from.
     fit : Fit
         What is to be done.
-    x : ndarray of float32, shape (n, dimension)
-        The features that this fit sees.
+    image_x : ndarray of float32, shape (n, dimension)
+        The image features that this fit sees.
+    x : ndarray of float32, shape (n, columns)
+        The same with the metadata that it sees; these alone where it sees no image.
     split : ndarray of str, shape (n,)
         Part of the split.
     client : ndarray of str, shape (n,)
@@ -91,6 +95,7 @@ class Bench:
 
     lab: Lab
     fit: Fit
+    image_x: NDArray[np.float32]
     x: NDArray[np.float32]
     split: NDArray[np.str_]
     client: NDArray[np.str_]
@@ -129,13 +134,28 @@ def make_bench(lab: Lab, fit: Fit) -> Bench:
     return Bench(
         lab=lab,
         fit=fit,
-        x=lab.features(fit),
+        image_x=lab.features(fit),
+        x=fused_features(lab, fit),
         split=split,
         client=client,
         usable=_usable(lab, fit, split, client),
         trains=fit.trains or partition.names,
         tests=fit.tests or partition.names,
     )
+
+
+def fused_features(lab: Lab, fit: Fit) -> NDArray[np.float32]:
+    """Give all columns that a fit sees: float32, shape (n, columns).
+
+    Raises
+    ------
+    SettingsError
+        If its metadata cannot be what they are said to be.
+    """
+    x, fusion, rows = lab.features(fit), read_fusion(fit.metadata), np.arange(len(lab.cohort))
+    if not fusion.width:
+        return x
+    return fusion.join(x, fusion.columns_of(lab.cohort, rows, codes_of(lab.cohort, rows)))
 
 
 def _usable(

@@ -16,6 +16,7 @@ from common.finetuning.strategies import read_strategy, training_of
 from common.imbalance import read_treatment
 from common.learners import make_learner
 from common.learners.base import Problem
+from common.metadata import read_fusion
 from common.split import TURNS
 from simulations.studies.base import Plan
 from simulations.studies.compare import resampling
@@ -52,6 +53,9 @@ class StudyOptions:
         For the learning curve.
     imbalance : str
         Treatment of imbalance of every head, as `common.imbalance.read_treatment` reads it.
+    metadata : str
+        What every head sees beside the image features, as `common.metadata.read_fusion` reads it;
+        of the study of fusion, its early fusion.
     training : str
         ``"key=value key=value"`` of `common.finetuning.settings.TrainingSettings`.
     local : bool
@@ -73,6 +77,7 @@ class StudyOptions:
     partitions: tuple[str, ...] = ()
     images_per_site: tuple[int, ...] = ()
     imbalance: str = ""
+    metadata: str = ""
     training: str = ""
     local: bool = True
     skip_unreadable: bool = False
@@ -100,6 +105,7 @@ class StudyOptions:
         backbone = get_backbone(self.backbone)
         self._check_comparison()
         self._check_imbalance(tunes=tunes)
+        self._check_metadata(tunes=tunes)
         read_training(self.training)
         if tunes:
             self._check_tuning(backbone, self.learners)
@@ -154,12 +160,37 @@ class StudyOptions:
         if read_treatment(self.imbalance).text and tunes:
             raise StudyError("--imbalance is for heads; leave it out of studies of fine-tuning")
 
-    def treated(self, fits: Sequence[Fit]) -> list[Fit]:
-        """Give the fits with the treatment of imbalance; baselines look at no image."""
-        text = read_treatment(self.imbalance).text
-        if not text:
-            return list(fits)
-        return [fit if fit.learner == BASELINE else replace(fit, imbalance=text) for fit in fits]
+    def _check_metadata(self, *, tunes: bool) -> None:
+        fusion = read_fusion(self.metadata)
+        if fusion.width and tunes:
+            raise StudyError("--metadata is for heads; leave it out of studies of fine-tuning")
+        if fusion.width and (fusion.kind != "early" or fusion.sites):
+            raise StudyError(
+                f"--metadata {fusion.text}: give early, with a scale or columns; the study fusion "
+                "compares it with late, with metadata alone and with the site"
+            )
+
+    def treated(self, fits: Sequence[Fit], *, fused: bool = False) -> list[Fit]:
+        """Give the fits as every head is to be learned; baselines look at no image.
+
+        Parameters
+        ----------
+        fits : sequence of Fit
+            The study's.
+        fused : bool
+            Whether it has set its fits' metadata itself.
+        """
+        imbalance, metadata = read_treatment(self.imbalance).text, read_fusion(self.metadata).text
+        return [
+            fit
+            if fit.learner == BASELINE
+            else replace(
+                fit,
+                imbalance=imbalance or fit.imbalance,
+                metadata=fit.metadata if fused else metadata,
+            )
+            for fit in fits
+        ]
 
     def plan(self, cohort: Cohort, learners: tuple[str, ...]) -> Plan:
         """Make the study's plan for a cohort; `learners` are its own choice.
@@ -189,6 +220,7 @@ class StudyOptions:
             turns=self.turns,
             views=self.views,
             strategies=self.strategies,
+            metadata=read_fusion(self.metadata).text,
             largest=max(int((cohort.site == site).sum()) for site in cohort.sites),
         )
 

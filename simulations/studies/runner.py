@@ -68,7 +68,7 @@ def run_study(
     seconds = _Seconds()
     cohort = load_cohort(options.cohort)
     plan = options.plan(cohort, study.learners)
-    fits = options.treated(study.fits(plan))
+    fits = options.treated(study.fits(plan), fused=study.fuses)
     _claim(options.out, study)
     lab, notes = open_lab(cohort, options, fits, display)
     groupings = make_groupings(study, lab.cohort, display)
@@ -111,6 +111,7 @@ def run_study(
         "fairness": [entry for one in in_order for entry in one.fairness],
         "comparisons": files.comparisons(study.by, study.pairs(plan), plan.learners, evaluated),
         "exactness": files.exactness(results),
+        **{name: make(plan, evaluated) for name, make in study.more.items()},
         "costs": files.costs(study, results),
         "validation": files.validation(study, results),
         "notes": [*notes, *treated],

@@ -18,6 +18,8 @@ from common.errors import StudyError
 from common.imbalance import UNTREATED, Resampled, Treatment, read_treatment
 from common.learners import read_settings
 from common.learners.base import SiteData
+from common.metadata import read_fusion
+from common.metadata.late import late_stack
 from common.model import Model, load_model
 from common.settings import RunSettings
 from common.split import Split
@@ -151,17 +153,25 @@ def _settings(bench: Bench, sites: tuple[str, ...]) -> RunSettings:
     """Give the run's settings; few images have fewer principal components than are asked for."""
     learner, _, text = bench.fit.learner.partition(" ")
     assignments = with_class_weight(learner, text, bench.fit.class_weight)
+    fusion = read_fusion(bench.fit.metadata)
     asked = getattr(read_settings(learner, text), "pca", 0)
-    if asked:
+    if asked and fusion.kind == "alone":
+        # There is no image to find components of.
+        del assignments["pca"]
+    elif asked:
         # Images that are added span nothing new, though they count; those that are left span less.
         adds = read_treatment(bench.fit.imbalance).adds
         seen = replace(bench, fit=replace(bench.fit, imbalance="")) if adds else bench
-        train = learning_data(seen, sites).x
+        train = learning_data(seen, sites).x[:, : bench.image_x.shape[1]]
         assignments["pca"] = str(min(asked, _directions(train.astype(np.float64))))
+    told = " ".join(f"{key}={value}" for key, value in assignments.items())
+    if fusion.kind == "late":
+        learner, told = late_stack(learner, told)
     return RunSettings(
         learner=learner,
-        learner_settings=" ".join(f"{key}={value}" for key, value in assignments.items()),
+        learner_settings=told,
         imbalance=bench.fit.imbalance,
+        metadata=bench.fit.metadata,
         backbone=bench.backbone.name,
         split_seed=bench.fit.split_seed,
         # Intervals are made of the predictions, which the lab may see.
@@ -186,6 +196,7 @@ def treated_at(bench: Bench, site: str) -> Resampled:
         learner=bench.fit.learner.partition(" ")[0],
         learner_settings=bench.fit.learner.partition(" ")[2],
         imbalance=bench.fit.imbalance,
+        metadata=bench.fit.metadata,
         split_seed=bench.fit.split_seed,
     )
     found = _site(bench, site, settings).treated
@@ -214,11 +225,12 @@ def site_of_rows(bench: Bench, name: str, rows: NDArray[np.intp], settings: RunS
         name,
         bench.lab.cohort,
         rows,
-        bench.x[rows],
+        bench.image_x[rows],
         bench.backbone,
         split_seed=settings.split_seed,
         folds=learner_folds(settings),
         treatment=UNTREATED if bench.fit.views else treatment,
+        fusion=read_fusion(settings.metadata),
         turn=bench.fit.turn,
     )
     return _with_views(site, bench, treatment) if bench.fit.views else site
@@ -228,8 +240,10 @@ def _with_views(site: Site, bench: Bench, treatment: Treatment) -> Site:
     """Let a site learn from views beside its training images; then comes the treatment."""
     data, count = site.part(Split.TRAIN), 1 + bench.fit.views
     views = bench.lab.view_features(bench.fit)[:, site.rows[site.member(Split.TRAIN)]]
+    # Metadata are an image's, and those of its views.
+    beside = data.x[:, views.shape[2] :]
     seen = SiteData(
-        np.concatenate([data.x, *views]),
+        np.concatenate([data.x, *(np.concatenate([view, beside], axis=1) for view in views)]),
         np.tile(data.y, count),
         None if data.fold is None else np.tile(data.fold, count),
     )

@@ -14,6 +14,7 @@ from client.deployment.settings import Bounds, read_site_file
 from common.cohort import load_cohort
 from common.console import output, say
 from common.errors import DermafedError
+from common.metadata import read_fusion
 
 _HEADER: tuple[str, ...] = ("stage", "over", "statistic", "shape", "bytes", "images at least")
 
@@ -92,6 +93,19 @@ def _lines(listed: tuple[Leaving, ...], every: tuple[str, ...]) -> Iterator[str]
         yield row[0] if len(row) == 1 else "  " + "  ".join(cells).rstrip()
 
 
+def _columns(bounds: Bounds) -> tuple[str, ...]:
+    """Tell how metadata change the tables, which are of image features alone."""
+    widths = sorted({read_fusion(text).width for text in bounds.metadata})
+    if not widths:
+        return ()
+    more = " or ".join(map(str, widths))
+    return (
+        f"  With metadata, features have {more} columns more, or are these alone. Sums over them",
+        "  tell how many images of a class have which age, sex and localisation; what fewer than",
+        f"  {bounds.minimum_count} share, in one class and part of the split, counts as missing.",
+    )
+
+
 def _beside(bounds: Bounds) -> tuple[str, ...]:
     """Tell what the tables do not."""
     # The first line parts them from the table.
@@ -105,6 +119,8 @@ def _beside(bounds: Bounds) -> tuple[str, ...]:
         f"Messages answered: {bounds.most_messages} of one run; runs: {bounds.most_runs or 'any'}",
         f"Learners answered: {', '.join(bounds.learners)}",
         f"Treatments of imbalance answered: {', '.join(bounds.imbalance) or 'none'}",
+        f"Metadata answered: {', '.join(bounds.metadata) or 'none'}",
+        *_columns(bounds),
         f"Fine-tuning answered: {', '.join(bounds.strategies) or 'none'}",
         f"Backbones answered: {', '.join(bounds.backbones)}; see --backbone",
     )

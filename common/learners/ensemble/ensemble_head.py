@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from common.learners.ensemble.blocks import features_of
 from common.learners.one_site_fit import OneSiteFit
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ class EnsembleHead(OneSiteFit):
         self._present = np.flatnonzero(arrays["class_count"])
         self.classes_ = classes[self._present]
         self.heads_ = self._take(arrays, classes)
-        first: Any = self.heads_[0]
-        self.n_features_in_ = first.n_features_in_
+        self.n_features_in_ = features_of(self.heads_)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:

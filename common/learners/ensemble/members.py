@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from common.errors import SettingsError
 from common.learners.base import Head, Learner, Problem
+from common.learners.ensemble.blocks import ALL, BLOCKS, BlockHead, check_blocks, problem_of_block
 from common.learners.linear_head import LinearHead
 from common.learners.settings import LearnerSettings, check_settings
 
@@ -33,16 +34,25 @@ class Member:
         Key of `common.learners.LEARNERS`.
     settings : LearnerSettings
         Its own.
+    block : str
+        The columns that it sees, as `common.learners.ensemble.blocks.BLOCKS`.
     """
 
     name: str
     settings: LearnerSettings
+    block: str = ALL
 
     def learner(self, problem: Problem) -> Learner:
-        """Make it."""
+        """Make it.
+
+        Raises
+        ------
+        SettingsError
+            If it sees a block that the run does not have.
+        """
         from common.learners import LEARNERS
 
-        return LEARNERS[self.name][1](problem, self.settings)
+        return LEARNERS[self.name][1](problem_of_block(problem, self.block), self.settings)
 
     def head(self, arrays: Arrays, classes: NDArray[Any]) -> Head:
         """Make its classifier of its last arrays and the names of all classes."""
@@ -51,7 +61,7 @@ class Member:
         head: Any = LEARNERS[self.name][0]()
         head.set_params(**{name: getattr(self.settings, name) for name in head.get_params()})
         fitted: Head = head.set_fitted(arrays, classes)
-        return fitted
+        return fitted if self.block == ALL else BlockHead(fitted, self.block)
 
 
 class EnsembleSettings(LearnerSettings):
@@ -88,13 +98,14 @@ class EnsembleSettings(LearnerSettings):
         texts = self.described()
         if not 0 < len(texts) <= MOST_MEMBERS:
             raise SettingsError(f"learner settings: {len(texts)} members; give 1 to {MOST_MEMBERS}")
-        return tuple(read_member(text, self.folds, self.unless_told) for text in texts)
+        return tuple(read_member(text, self.folds, self.unless_told, blocks=True) for text in texts)
 
     @model_validator(mode="after")
     def _members_are_right(self) -> Self:
         members = self.members_made()
         if self.folds and not any(member.settings.folds for member in members):
             raise ValueError("folds: no member searches, as ridge:search=grid:0.01:100:12 would")
+        check_blocks([member.block for member in members])
         return self
 
 
@@ -127,7 +138,9 @@ def format_member(name: str, values: dict[str, str]) -> str:
     return ":".join([name, *(f"{key}={value}" for key, value in values.items())])
 
 
-def read_member(text: str, folds: int, unless_told: str = "", *, linear: bool = False) -> Member:
+def read_member(
+    text: str, folds: int, unless_told: str = "", *, linear: bool = False, blocks: bool = False
+) -> Member:
     """Read a member.
 
     Parameters
@@ -140,6 +153,8 @@ def read_member(text: str, folds: int, unless_told: str = "", *, linear: bool = 
         Calibration of a member that names none; empty for its own default.
     linear : bool
         Whether it must be a linear head.
+    blocks : bool
+        Whether it may say which columns it sees, as ``ridge:block=images``.
 
     Raises
     ------
@@ -161,6 +176,12 @@ def read_member(text: str, folds: int, unless_told: str = "", *, linear: bool = 
         raise SettingsError(
             f"learner settings: member {name!r} cannot be one; choose one of: {', '.join(known)}"
         )
+    block = values.pop("block", ALL) if blocks else ALL
+    if block not in BLOCKS:
+        raise SettingsError(
+            f"learner settings: member {name}: block {block!r} is unknown; choose one of: "
+            f"{', '.join(BLOCKS)}"
+        )
     for key in _OF_ENSEMBLE:
         if key in values:
             raise SettingsError(
@@ -176,7 +197,7 @@ def read_member(text: str, folds: int, unless_told: str = "", *, linear: bool = 
         given["folds"] = folds
     if unless_told and "calibrate" in kind.model_fields:
         given.setdefault("calibrate", unless_told)
-    return Member(name, check_settings(kind, given, of=f"learner settings: member {name}"))
+    return Member(name, check_settings(kind, given, of=f"learner settings: member {name}"), block)
 
 
 def learners_of(settings: LearnerSettings) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pydantic import model_validator
 
 from common.errors import SettingsError
 from common.learners.base import Arrays, ArraySpec, Contribution, Head, Problem, SiteData, State
+from common.learners.ensemble.blocks import columns_of_block
 from common.learners.ensemble.ensemble_head import EnsembleHead
 from common.learners.ensemble.members import (
     EnsembleSettings,
@@ -39,7 +40,8 @@ class MembersSettings(EnsembleSettings):
     members : str
         Learners, with commas between them, and settings of their own behind colons:
         ``logistic,ridge,svm:kernel=rff:components=1024``. No blanks, since blanks are between
-        settings. A member that searches has the ensemble's `folds`.
+        settings. A member that searches has the ensemble's `folds`. In a run with late fusion,
+        ``block=images`` or ``block=metadata`` tells which columns a member sees.
     """
 
     members: str = "logistic,lda,ridge"
@@ -143,8 +145,7 @@ class SoftVoteLearner:
     def __init__(self, problem: Problem, settings: SoftVoteSettings) -> None:
         self.problem, self.settings = problem, settings
         members = settings.members_made()
-        learners = [member.learner(problem) for member in members]
-        self.together = Together(problem, learners, [member.name for member in members])
+        self.together = side_by_side(problem, members)
         self.stages = self.together.stages
         self.rounds = self.most_rounds = self.together.rounds
 
@@ -196,6 +197,16 @@ class CollectiveSoftVoteLearner(SoftVoteLearner):
     def merge(self, state: State, parts: Mapping[str, Contribution]) -> State:
         """Take one step from each site's answer."""
         return self.together.merge(state, parts)
+
+
+def side_by_side(problem: Problem, members: Sequence[Member]) -> Together:
+    """Make the members' learners, each over the columns that it sees."""
+    return Together(
+        problem,
+        [member.learner(problem) for member in members],
+        [member.name for member in members],
+        [columns_of_block(problem, member.block) for member in members],
+    )
 
 
 def heads_of(members: Sequence[Member], arrays: Arrays, classes: NDArray[Any]) -> list[Head]:

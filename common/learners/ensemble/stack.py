@@ -22,8 +22,8 @@ from common.learners.base import Arrays, ArraySpec, Contribution, Head, Problem,
 from common.learners.composed import FITTED, HeadLearner
 from common.learners.ensemble.ensemble_head import EnsembleHead
 from common.learners.ensemble.members import probabilities
-from common.learners.ensemble.soft_vote import MembersSettings, heads_of
-from common.learners.ensemble.together import Together, put, take
+from common.learners.ensemble.soft_vote import MembersSettings, heads_of, side_by_side
+from common.learners.ensemble.together import put, take
 from common.learners.logistic import LogisticHead, LogisticSettings, make_logistic
 from common.learners.settings import ClassWeight, check_settings
 from common.split import Split
@@ -118,8 +118,7 @@ class StackLearner:
     def __init__(self, problem: Problem, settings: StackSettings) -> None:
         self.problem, self.settings = problem, settings
         self.members = settings.members_made()
-        learners = [member.learner(problem) for member in self.members]
-        self.together = Together(problem, learners, [member.name for member in self.members])
+        self.together = side_by_side(problem, self.members)
         width = len(self.members) * len(problem.classes)
         self.last: HeadLearner = make_logistic(Problem(problem.classes, width), settings.last)
         own = tuple(f"{_LAST}{stage}" for stage in self.last.stages)

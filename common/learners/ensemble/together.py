@@ -57,10 +57,19 @@ class Together:
         The members; in a stage and in names of arrays, they are numbered from 0.
     names : sequence of str
         What they are called, for notes.
+    columns : sequence of slice or None
+        The features that each sees; None where each sees all.
     """
 
-    def __init__(self, problem: Problem, learners: Sequence[Learner], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        learners: Sequence[Learner],
+        names: Sequence[str],
+        columns: Sequence[slice] | None = None,
+    ) -> None:
         self.problem, self.learners, self.names = problem, list(learners), list(names)
+        self.columns = [slice(None)] * len(self.learners) if columns is None else list(columns)
 
     @property
     def collective(self) -> bool:
@@ -154,7 +163,8 @@ class Together:
 
     def _answer(self, number: int, own: str, data: SiteData, state: State) -> Arrays:
         begun = State(own, take(state.arrays, f"{number}:"))
-        return self.learners[number].contribute(data, begun).arrays
+        seen = replace(data, x=data.x[:, self.columns[number]])
+        return self.learners[number].contribute(seen, begun).arrays
 
     def _of(self, number: int, own: str, contribution: Contribution) -> Contribution:  # noqa: ARG002
         """Take a member's part of a contribution."""

@@ -19,6 +19,10 @@ from common.imbalance.option import ImbalanceTreatment
 from common.interruption import held_back
 from common.learners import LEARNERS, read_settings
 from common.limits import DEFAULT_MINIMUM, MOST_DRAWS
+from common.metadata import read_fusion
+from common.metadata.check import check_metadata, refuse_of_lab
+from common.metadata.late import late_stack
+from common.metadata.option import MetadataFusion
 from common.options import BackboneName, SplitSeed
 from common.settings import RunSettings
 from server.commands.coordinator.folder import DEFAULT, CoordinatorFolder
@@ -56,6 +60,7 @@ def run(
     ] = None,
     backbone: BackboneName = "efficientnet_lite0",
     imbalance: ImbalanceTreatment = "",
+    metadata: MetadataFusion = "",
     split_seed: SplitSeed = 1,
     seed: Annotated[int, typer.Option(help="Seed of the sites' training.", min=0)] = 0,
     minimum_count: Annotated[
@@ -117,6 +122,8 @@ def run(
                 "no site is invited: dermafed coordinator invite SITE --key SITE.pub"
             )
         values = " ".join(assignments or ())
+        if read_fusion(metadata).kind == "late" and not strategy:
+            learner, values = late_stack(learner, values)
         settings = RunSettings(
             learner=learner,
             learner_settings=head_settings(learner) if strategy else values,
@@ -124,6 +131,7 @@ def run(
             strategy_settings=values if strategy else "",
             training=" ".join(training or ()),
             imbalance=imbalance,
+            metadata=metadata,
             backbone=backbone,
             split_seed=split_seed,
             seed=seed,
@@ -154,6 +162,7 @@ def _check(settings: RunSettings) -> None:
     """Refuse a wrong setting here: sites that read it could but refuse without saying why."""
     read_settings(settings.learner, settings.learner_settings)
     check_imbalance(settings)
+    refuse_of_lab(check_metadata(settings))
     if settings.strategy:
         check_finetuning(settings)
         check_site_count(settings, settings.sites)

@@ -9,6 +9,7 @@ from simulations.report.answers.cross_site import cross_site
 from simulations.report.answers.fairness import fairness
 from simulations.report.answers.fine_tuning import fine_tuning
 from simulations.report.answers.finetune import finetune
+from simulations.report.answers.fusion import fusion
 from simulations.report.answers.heterogeneity import heterogeneity
 from simulations.report.answers.learning_curve import learning_curve
 from simulations.report.answers.leave_one_site_out import leave_one_site_out
@@ -23,6 +24,7 @@ _ANSWERS: Mapping[str, Callable[[Facts], Answer]] = {
     "cross-site": cross_site,
     "heterogeneity": heterogeneity,
     "fairness": fairness,
+    "fusion": fusion,
     "learning-curve": learning_curve,
     "simulate": simulate,
     "finetune": finetune,

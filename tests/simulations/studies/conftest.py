@@ -43,6 +43,7 @@ REAL_OPTIONS: dict[str, tuple[str | int, ...]] = {
     ),
     "fairness": ("--learner", "ridge", "--split-seed", 1),
     "learning-curve": ("--learner", "ncm", "--split-seed", 1, "--images-per-site", 20),
+    "fusion": ("--learner", "ridge", "--split-seed", 1),
     "fine-tuning": (*_BRIEFLY, "--learner", "fedavg", "--learner", "fedper"),
     "fine-tuning-left-out": (*_BRIEFLY, "--learner", "fedavg"),
 }

@@ -21,7 +21,7 @@ NO_IMAGE = ("majority", "shortcut")
 def test_each_study_stands_under_its_own_name_and_groups_by_what_there_is() -> None:
     assert list(STUDIES) == [
         *("leave-one-site-out", "cross-site", "heterogeneity", "fairness", "learning-curve"),
-        *("fine-tuning", "fine-tuning-left-out"),
+        *("fusion", "fine-tuning", "fine-tuning-left-out"),
     ]
     for name, study in STUDIES.items():
         assert study.name == name
