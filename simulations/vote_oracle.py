@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.learners import read_settings
-from common.learners.base import Problem
 from common.learners.composed import FITTED
 from common.learners.ensemble.blocks import ALL, METADATA, columns_of_block
 from common.learners.ensemble.members import parse_member
@@ -73,6 +72,6 @@ def _chosen(model: Model, settings: TunedSettings) -> Model:
     """Give what tuning has chosen as a model of its learner alone."""
     about, tried = model.description, settings.candidates_made()
     chosen = tried[chosen_of(model.arrays, len(tried))]
-    learner = chosen.learner(Problem(about.classes, about.dimension))
+    learner = chosen.learner(about.problem)
     alone = replace(about, learner=chosen.name, learner_settings=chosen.text)
     return Model(alone, take_model(model.arrays, learner.state_spec(FITTED)))

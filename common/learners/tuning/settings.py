@@ -100,7 +100,7 @@ class TunedSettings(LearnerSettings):
             Candidate(
                 self.learner,
                 check_settings(kind, values, of=f"learner settings: {self.learner}"),
-                " ".join(f"{name}={value}" for name, value in values.items()),
+                text=" ".join(f"{name}={value}" for name, value in values.items()),
             )
             for values in tried
         )
