@@ -66,7 +66,7 @@ class Facts:
         """
         scores: dict[str, list[float]] = {}
         for one in self.study.validation:
-            if one.model == FINE_TUNED:
+            if one.model == self.model:
                 scores.setdefault(one.learner, []).append(one.balanced_accuracy)
         if not scores:
             return self.study.settings.learners[0]

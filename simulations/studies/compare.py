@@ -21,7 +21,7 @@ ANY = "any features"
 
 def condition(backbone: str, treatment: str, views: int = 0) -> str:
     """Name a column of the comparison."""
-    return f"{backbone}, {treatment}" + (f", {views} views" if views else "")
+    return f"{backbone}, {treatment}" + (f", views {views}" if views else "")
 
 
 def tuned_condition(backbone: str) -> str:

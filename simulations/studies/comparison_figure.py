@@ -12,7 +12,7 @@ from simulations.studies.compare import FEDERATED
 from simulations.studies.fine_tuning import TUNED
 
 FIGURE_FILE = "comparison.svg"
-_WIDTH, _HEIGHT, _MARGIN = 1.1, 0.45, 3.0
+_WIDTH, _HEIGHT, _MARGIN, _LETTER = 0.8, 0.45, 3.0, 0.08
 # Cells darker than this take white text.
 _DARK = 0.55
 
@@ -41,7 +41,8 @@ def draw_comparison(result: dict[str, Any], out: Path) -> None:
         value = cell["metrics"].get("balanced_accuracy", [None])[0]
         if value is not None:
             values[learners.index(cell["learner"]), columns.index(_column(cell))] = value
-    size = (_MARGIN + _WIDTH * len(columns), 1.5 + _HEIGHT * len(learners))
+    longest = max(len(line) for column in columns for line in column.splitlines())
+    size = (_MARGIN + max(_WIDTH, _LETTER * longest) * len(columns), 1.5 + _HEIGHT * len(learners))
     # Text stays text, and no date or random identifier makes two drawings of one result differ.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermafed"}):
         figure, axes = plt.subplots(figsize=size, layout="constrained")
@@ -65,7 +66,8 @@ def draw_comparison(result: dict[str, Any], out: Path) -> None:
 def _column(cell: dict[str, Any]) -> str:
     """Name a column of the figure, in lines."""
     about = cell["about"]
+    backbone = about["backbone"].replace("+", "\n+")
     if cell["model"] == TUNED:
-        return f"{about['backbone']}\n{TUNED}"
-    views = f"\n{about['views']} views" if about["views"] else ""
-    return f"{about['backbone']}\n{about['treatment']}{views}"
+        return f"{backbone}\n{TUNED}"
+    views = f"\nviews: {about['views']}" if about["views"] else ""
+    return f"{backbone}\n{about['treatment']}{views}"

@@ -86,6 +86,8 @@ def _places(facts: Facts, condition: str) -> Sentence:
 
 
 def _named(one: Combination) -> str:
+    if one.tuned:
+        return f"the network that {one.learner} makes of {one.condition.partition(', ')[0]}"
     return f"the {head_name(one.learner)} with {one.condition}"
 
 

@@ -265,3 +265,24 @@ def test_numbers_are_written_with_their_sign_and_no_negative_zero() -> None:
     assert format_number(-0.126, 2) == "\N{MINUS SIGN}0.13"
     assert format_number(-0.001, 2, signed=True) == "0.00"
     assert format_number(None) == "\N{EN DASH}"
+
+
+def test_a_fine_tuned_network_of_a_comparison_is_one_of_the_combinations(
+    loaded: LoadedRun,
+) -> None:
+    """It is told beside the heads, which stay what the page is about."""
+    study = loaded("compare").study
+    one = next(cell for cell in study.cells if (cell.by, cell.learner) == ("all", "ridge"))
+    about = {"learner": "fedavg", "model": "fine-tuned", "condition": "one, fine-tuned"}
+    metrics = {**one.metrics, "balanced_accuracy": (0.97, 0.96, 0.98)}
+    tuned = one.model_copy(update={**about, "metrics": metrics})
+    score = {**about, "tests": (), "split_seed": 1, "balanced_accuracy": 0.9}
+    validation = (
+        type(study).model_validate({**study.model_dump(), "validation": [score]}).validation
+    )
+    with_tuned = study.model_copy(update={"cells": (*study.cells, tuned), "validation": validation})
+    assert Facts(with_tuned).learner == "ridge"
+    found = spoken(answer(Facts(with_tuned)).verdict)
+    assert found.startswith(
+        "Of 9 combinations, the network that fedavg makes of one had the highest"
+    )

@@ -67,9 +67,9 @@ def test_networks_are_compared_with_heads_that_have_seen_the_most_views() -> Non
     assert len(found) == 2 * 2 * 3
     learners = ("fedavg", "forest min_leaf=5")
     tuned = ("fine-tuned", "two, fine-tuned")
-    assert (learners, *tuned, "federated", "two, weights, 4 views") in found
+    assert (learners, *tuned, "federated", "two, weights, views 4") in found
     plain = {(*pair.a, *pair.b) for pair in STUDY.pairs(plan) if not pair.learners}
-    assert ("federated", "one, none, 4 views", "federated", "one, none") in plain
+    assert ("federated", "one, none, views 4", "federated", "one, none") in plain
 
 
 def test_treatments_and_backbones_are_compared_with_the_first_and_with_the_shortcut() -> None:
