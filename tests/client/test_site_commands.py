@@ -24,7 +24,7 @@ from tests.client.site_commands import SiteCommands
 
 PRIVATE = ("site.key", "worker.secret", "site.toml")
 # Trees show what one site has made of its images, so that it has to allow them by name.
-SUMS = ("ncm", "lda", "ridge", "logistic", "svm", "soft-vote", "stack", "balanced-bagging")
+SUMS = ("ncm", "lda", "ridge", "logistic", "svm", "soft-vote", "stack", "balanced-bagging", "tuned")
 
 
 @pytest.fixture

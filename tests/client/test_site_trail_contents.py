@@ -67,6 +67,7 @@ def test_a_line_is_what_left_and_nothing_else(deployed: Deployed) -> None:
             "sent": sent,
             "refused": str(reply.error.reason) if last else "",
             "imbalance": "smote" if last else "",
+            "metadata": "",
         }
     assert len(list(read_trail(deployed.trail))) == len(kinds)
 

@@ -248,7 +248,7 @@ def test_a_site_answers_what_it_names_however_it_is_written() -> None:
     check_bounds(bounds, _run("oversample"))
 
 
-def test_a_new_site_allows_each_kind_at_its_default_settings(root: Path, tmp_path: Path) -> None:
+def test_a_new_site_allows_no_treatment_until_it_names_one(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     options = ("--site", "dias", "--cohort", str(root), "--folder", str(folder))
     done = CliRunner().invoke(command_line, ["site", "init", *options], catch_exceptions=False)
@@ -256,9 +256,12 @@ def test_a_new_site_allows_each_kind_at_its_default_settings(root: Path, tmp_pat
     bounds = read_site_file(folder).bounds
     refuse_unknown(bounds)
     for kind in ("oversample", "undersample", "smote", "borderline-smote", "adasyn"):
-        check_bounds(bounds, _run(kind))
+        with pytest.raises(BoundsError, match="this site allows none"):
+            check_bounds(bounds, _run(kind))
+        named = bounds.model_copy(update={"imbalance": (kind,)})
+        check_bounds(named, _run(kind))
         with pytest.raises(BoundsError):
-            check_bounds(bounds, _run(f"{kind} seed=1"))
+            check_bounds(named, _run(f"{kind} seed=1"))
 
 
 def test_a_mistyped_bound_is_refused() -> None:

@@ -93,6 +93,8 @@ def test_a_fit_has_its_own_file_for_each_thing_that_it_depends_on() -> None:
         "turn": 1,
         "class_weight": "none",
         "imbalance": "smote",
+        "views": 2,
+        "metadata": "early",
     }
     # A field that is added must be part of the name, too.
     assert set(other) == {field.name for field in fields(Fit)}
