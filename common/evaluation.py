@@ -76,7 +76,7 @@ def check_evaluation(sums: Contribution) -> None:
     Parameters
     ----------
     sums : Contribution
-        Arrays that `common.learners.base.check_arrays` found to be of `evaluation_spec`.
+        Arrays that `common.learners.checked.check_arrays` found to be of `evaluation_spec`.
 
     Raises
     ------

@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from common.errors import ContributionError, RunFolderError
-from common.learners.base import Contribution, Problem, check_arrays
+from common.learners.base import Contribution, Problem
+from common.learners.checked import check_arrays
 from common.learners.class_gram import ClassGrams
 
 ENDING = ".safetensors"

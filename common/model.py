@@ -7,7 +7,8 @@ from pathlib import Path
 
 from common.errors import ContributionError, RunFolderError, SettingsError
 from common.learners import make_learner
-from common.learners.base import Arrays, Head, Problem, State, check_arrays
+from common.learners.base import Arrays, Head, Problem, State
+from common.learners.checked import check_arrays
 from common.learners.composed import FITTED
 from common.metadata import read_fusion
 from common.model_files import load_model_files, read_description_file, save_model_files

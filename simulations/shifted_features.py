@@ -6,9 +6,8 @@ image differ from its site's typical image stays.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from common.errors import CohortError
 from common.feature_cache import FeatureCache
 from common.features import Progress, extract, no_progress
 from common.transform import Transform
+from simulations.changed_pixels import counted_from, with_transform
 from simulations.colour import lab_to_srgb, srgb_to_lab
 from simulations.looks import BLURS, SIDE, Look
 
@@ -209,16 +209,9 @@ def shifted_features(
         rows = np.flatnonzero((cohort.site == here) & (target == there))
         network = backbone
         if here != there:
-            plain = backbone.transform
-            fields = {field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)}
-            look = LookTransform(**fields, shift=shifts[here, there])
-            network = replace(backbone, transform=look)
+            network = with_transform(backbone, LookTransform, shift=shifts[here, there])
         paths = [cohort.path[row] for row in rows]
-        count = _from(before, len(cohort), progress)
+        count = counted_from(before, len(cohort), progress)
         x[rows] = extract(paths, network, FeatureCache(cache_folder, network), progress=count).x
         before += len(rows)
     return x
-
-
-def _from(before: int, total: int, progress: Progress) -> Progress:
-    return lambda done, _: progress(before + done, total)

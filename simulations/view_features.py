@@ -7,7 +7,7 @@ content alone, so that a view is the same in every study, and its feature is fou
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from client.training.augmentation import Augmentation, AugmentationSettings
 from common.feature_cache import FeatureCache
 from common.features import Progress, extract, no_progress
 from common.transform import Transform
+from simulations.changed_pixels import counted_from, with_transform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,16 +113,9 @@ def view_features(
     ImageError, CacheError, WeightsError
         As `common.features.extract`.
     """
-    plain = backbone.transform
-    fields = {field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)}
     x = np.empty((views, len(paths), backbone.dimension), dtype=np.float32)
     for view in range(views):
-        transform = ViewTransform(**fields, strengths=strengths, view=view)
-        network = replace(backbone, transform=transform)
-        count = _from(view * len(paths), views * len(paths), progress)
+        network = with_transform(backbone, ViewTransform, strengths=strengths, view=view)
+        count = counted_from(view * len(paths), views * len(paths), progress)
         x[view] = extract(paths, network, FeatureCache(cache_folder, network), progress=count).x
     return x
-
-
-def _from(before: int, total: int, progress: Progress) -> Progress:
-    return lambda done, _: progress(before + done, total)

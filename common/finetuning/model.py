@@ -10,7 +10,8 @@ from common.errors import ContributionError, RunFolderError, SettingsError
 from common.finetuning.network import FineTunedNetwork, build_network, specify, write_tensors
 from common.finetuning.strategies import CLASSIFIER, training_of
 from common.finetuning.travel import Travel
-from common.learners.base import Arrays, ArraySpec, check_arrays
+from common.learners.base import Arrays, ArraySpec
+from common.learners.checked import check_arrays
 from common.model_files import load_model_files, save_model_files
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "network.safetensors", "network.json"

@@ -21,18 +21,11 @@ import numpy as np
 from scipy.special import log_softmax
 
 from common.errors import ContributionError, SettingsError
-from common.learners.base import (
-    Arrays,
-    ArraySpec,
-    Contribution,
-    Problem,
-    SiteData,
-    State,
-    check_arrays,
-)
+from common.learners.base import Arrays, ArraySpec, Contribution, Problem, SiteData, State
 from common.learners.booster import boost
 from common.learners.boosting_head import BoostingHead, margins
 from common.learners.boosting_settings import BoostingSettings
+from common.learners.checked import check_arrays
 from common.learners.class_counts import ClassCounts, class_weights
 from common.learners.tree_arrays import LEAF, Trees, check_trees, concatenate, no_trees, tree_spec
 from common.split import Split

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import ContributionError, SettingsError
-from common.learners.base import (
-    Arrays,
-    ArraySpec,
-    Contribution,
-    Problem,
-    SiteData,
-    State,
-    check_arrays,
-)
+from common.learners.base import Arrays, ArraySpec, Contribution, Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.class_gram import STAGE as CLASS_GRAM
 from common.learners.class_gram import ClassGrams, FromClassGrams
 from common.learners.front import FrontLearner

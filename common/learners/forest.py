@@ -19,15 +19,8 @@ import numpy as np
 from pydantic import Field
 
 from common.errors import ContributionError, SettingsError
-from common.learners.base import (
-    Arrays,
-    ArraySpec,
-    Contribution,
-    Problem,
-    SiteData,
-    State,
-    check_arrays,
-)
+from common.learners.base import Arrays, ArraySpec, Contribution, Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.class_counts import ClassCounts, class_weights
 from common.learners.settings import ClassWeight, LearnerSettings
 from common.learners.tree_arrays import (

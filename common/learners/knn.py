@@ -17,15 +17,8 @@ from pydantic import Field, model_validator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from common.errors import ContributionError, SettingsError
-from common.learners.base import (
-    Arrays,
-    ArraySpec,
-    Contribution,
-    Problem,
-    SiteData,
-    State,
-    check_arrays,
-)
+from common.learners.base import Arrays, ArraySpec, Contribution, Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.class_counts import ClassCounts
 from common.learners.one_site_fit import OneSiteFit
 from common.learners.settings import LearnerSettings, check_settings

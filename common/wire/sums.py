@@ -8,7 +8,8 @@ from dataclasses import asdict, fields
 from flwr.app import ConfigRecord, RecordDict
 
 from common.errors import ContributionError
-from common.learners.base import ArraySpec, Contribution, State, check_arrays
+from common.learners.base import ArraySpec, Contribution, State
+from common.learners.checked import check_arrays
 from common.site_info import SiteInfo
 from common.split import Split
 from common.wire.records import (

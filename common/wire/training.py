@@ -10,7 +10,8 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from common.errors import ContributionError
 from common.finetuning.order import Order, Update
-from common.learners.base import Arrays, ArraySpec, check_arrays
+from common.learners.base import Arrays, ArraySpec
+from common.learners.checked import check_arrays
 from common.split import Split
 from common.wire.records import ARRAYS, METRICS, config_of, decode_arrays, encode_arrays, shown
 

@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common.learners import LEARNERS, make_learner
-from common.learners.base import Problem, SiteData, State, check_arrays
+from common.learners.base import Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.gathering import gather
 from common.split import Split
 

@@ -11,7 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from common.learners import learner_of
-from common.learners.base import Learner, Problem, SiteData, State, check_arrays
+from common.learners.base import Learner, Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.federate import fit_sites
 from common.learners.total import Total
 from common.one_thread import one_blas_thread

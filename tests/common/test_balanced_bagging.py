@@ -11,7 +11,8 @@ import pytest
 
 from common.errors import ContributionError, SettingsError
 from common.learners import BalancedBaggingHead, make_learner
-from common.learners.base import CollectiveLearner, Contribution, SiteData, State, check_arrays
+from common.learners.base import CollectiveLearner, Contribution, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.ensemble.balanced_bagging import draw_bag
 from common.split import Split
 from tests.common.ensemble_cases import (

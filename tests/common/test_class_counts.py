@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from common.learners.base import Problem, SiteData, check_arrays
+from common.learners.base import Problem, SiteData
+from common.learners.checked import check_arrays
 from common.learners.class_counts import ClassCounts, balanced_weights
 
 COUNTS = ClassCounts(Problem(("a", "b", "c", "d"), 1))

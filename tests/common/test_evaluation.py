@@ -23,7 +23,8 @@ from common.evaluation import (
     evaluation_spec,
     evaluation_sums,
 )
-from common.learners.base import Contribution, check_arrays
+from common.learners.base import Contribution
+from common.learners.checked import check_arrays
 from common.learners.ridge import RidgeHead
 from common.metrics import lesion_weights
 from common.metrics.lesion_weights import MOST_COPIES

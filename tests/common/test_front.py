@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 import common.learners.front
 from common.errors import ContributionError, SettingsError
-from common.learners.base import Arrays, Problem, SiteData, State, check_arrays
+from common.learners.base import Arrays, Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.front import FrontLearner, affine_map, transform
 from common.learners.settings import FrontSettings
 from common.learners.total import Total

@@ -22,7 +22,8 @@ from common.evaluation import (
     evaluation_spec,
     evaluation_sums,
 )
-from common.learners.base import Contribution, check_arrays
+from common.learners.base import Contribution
+from common.learners.checked import check_arrays
 from common.metrics import lesion_weights
 from common.metrics.lesion_weights import MOST_COPIES
 from common.metrics.score_bins import score_bin

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.metrics.pairwise import rbf_kernel
 
-from common.learners.base import Arrays, Problem, SiteData, check_arrays
+from common.learners.base import Arrays, Problem, SiteData
+from common.learners.checked import check_arrays
 from common.learners.front import FrontLearner, transform
 from common.learners.kernel_map import apply_kernel_map, kernel_spec, make_kernel_map
 from common.learners.settings import FrontSettings

@@ -13,7 +13,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from common.errors import ContributionError, SettingsError
 from common.learners import LEARNERS, SHIPPING, KnnHead, federate, is_collective, make_learner
-from common.learners.base import Contribution, Problem, SiteData, State, check_arrays
+from common.learners.base import Contribution, Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.federate import fit_sites
 from common.learners.knn import SHIP
 from common.model import Model, ModelDescription, load_model, save_model

@@ -9,15 +9,8 @@ import pytest
 
 from common.errors import ContributionError
 from common.learners import LINEAR, make_learner
-from common.learners.base import (
-    ArraySpec,
-    Contribution,
-    Learner,
-    Problem,
-    SiteData,
-    State,
-    check_arrays,
-)
+from common.learners.base import ArraySpec, Contribution, Learner, Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.federate import fit_sites
 from common.learners.total import Total
 from common.split import Split

@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from common.errors import ContributionError, SettingsError
 from common.learners import RidgeHead, make_learner
-from common.learners.base import CollectiveLearner, Contribution, SiteData, State, check_arrays
+from common.learners.base import CollectiveLearner, Contribution, SiteData, State
+from common.learners.checked import check_arrays
 from common.split import Split
 from tests.common.ensemble_cases import (
     CLASSES,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 import common.learners.moments
 from common.errors import ContributionError
-from common.learners.base import Contribution, Problem, SiteData, check_arrays
+from common.learners.base import Contribution, Problem, SiteData
+from common.learners.checked import check_arrays
 from common.learners.moments import Moments
 from common.learners.symmetric import pack, unpack
 

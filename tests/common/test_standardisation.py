@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
-from common.learners.base import Contribution, Problem, SiteData, check_arrays
+from common.learners.base import Contribution, Problem, SiteData
+from common.learners.checked import check_arrays
 from common.learners.moments import Moments
 from common.learners.standardisation import Standardisation
 from common.learners.total import Total

@@ -19,7 +19,8 @@ from sklearn.preprocessing import StandardScaler
 
 from common.errors import ContributionError
 from common.learners import LINEAR, make_learner
-from common.learners.base import Problem, SiteData, State, check_arrays
+from common.learners.base import Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.linear_head import LinearHead, linear
 from common.learners.total import Total
 from common.split import Split

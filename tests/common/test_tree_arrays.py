@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from common import wire
 from common.errors import ContributionError
-from common.learners.base import Contribution, check_arrays
+from common.learners.base import Contribution
+from common.learners.checked import check_arrays
 from common.learners.tree_arrays import (
     LEAF,
     Trees,

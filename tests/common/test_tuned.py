@@ -18,7 +18,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from common import wire
 from common.errors import ContributionError
 from common.learners import TunedHead, federate, is_collective, make_learner, tells_of_parts
-from common.learners.base import CollectiveLearner, SiteData, State, check_arrays
+from common.learners.base import CollectiveLearner, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.federate import fit_sites
 from common.learners.tuning.scores import Tuning
 from common.learners.tuning.settings import TunedSettings

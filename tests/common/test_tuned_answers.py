@@ -10,7 +10,8 @@ import pytest
 from common.disclosure import Disclosure
 from common.errors import ContributionError
 from common.learners import make_learner
-from common.learners.base import Contribution, SiteData, State, check_arrays
+from common.learners.base import Contribution, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.total import Total
 from common.learners.tuning.scores import MOST_LOSS
 from common.split import Split

@@ -22,16 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from common.errors import ContributionError, SettingsError
-from common.learners.base import (
-    Arrays,
-    ArraySpec,
-    Contribution,
-    Head,
-    Problem,
-    SiteData,
-    State,
-    check_arrays,
-)
+from common.learners.base import Arrays, ArraySpec, Contribution, Head, Problem, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.composed import FITTED, HeadLearner
 from common.learners.ensemble.ensemble_head import EnsembleHead
 from common.learners.ensemble.local_temperature import LocalTemperature, models_of, stage_of

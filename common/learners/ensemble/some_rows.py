@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import ContributionError
-from common.learners.base import Arrays, ArraySpec, Contribution, SiteData, State, check_arrays
+from common.learners.base import Arrays, ArraySpec, Contribution, SiteData, State
+from common.learners.checked import check_arrays
 from common.learners.ensemble.together import Together
 
 if TYPE_CHECKING:

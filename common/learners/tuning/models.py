@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.errors import ContributionError, SettingsError
-from common.learners.base import Arrays, ArraySpec, check_arrays
+from common.learners.base import Arrays, ArraySpec
+from common.learners.checked import check_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
