@@ -80,7 +80,7 @@ def test_the_bundle_holds_client_server_and_common_only_and_runs_from_a_neutral_
     )
 
 
-@pytest.mark.parametrize("learner", ["ridge", "svm"])
+@pytest.mark.parametrize("learner", ["ridge", pytest.param("svm", marks=pytest.mark.slow)])
 def test_flowers_own_simulation_gives_the_same_model_to_the_last_bit(
     learner: str,
     flower: dict[str, str],
