@@ -32,8 +32,8 @@ def messages() -> Console:
 
 
 def say(console: Console, line: str) -> None:
-    """Print a line as it is: never broken, and no bracket in a file's name is markup."""
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    """Print a line as it is: never broken, and nothing in it is markup or the name of an emoji."""
+    console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class Bar:

@@ -43,6 +43,14 @@ def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def test_nothing_is_erased_unasked(site: SiteCommands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typer.confirm", lambda _question: False)
+    (features,) = (read_site_file(site.folder).cohort / "cache").glob("*.sqlite")
+    code, _, _ = site("erase")
+    assert code == 1
+    assert features.exists()
+
+
 def test_features_states_and_logs_go_and_images_key_settings_and_trail_stay(
     site: SiteCommands,
 ) -> None:

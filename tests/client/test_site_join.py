@@ -135,6 +135,16 @@ def test_what_is_no_invitation_is_refused(site: SiteCommands, tmp_path: Path) ->
     assert f"{site.folder / 'site.pub'}: No such file" in site.refuse("join", invitation)
 
 
+@pytest.mark.parametrize("name", ["site.key", "worker.secret"])
+def test_a_site_whose_private_files_others_may_read_does_not_start(
+    site: SiteCommands, name: str
+) -> None:
+    site("join", site.invite(), "--dry-run")
+    (site.folder / name).chmod(0o644)
+    assert f"{name}: others may read it" in site.refuse("join", "--detach")
+    assert not (site.folder / STATE).exists()
+
+
 def test_another_federation_is_joined_only_after_leaving(site: SiteCommands) -> None:
     site("join", site.invite(), "--dry-run")
     invitation = site.invite(authority=new_authority("another").certificate.decode())

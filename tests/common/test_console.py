@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from common.console import messages, progress_bar
+from common.console import messages, progress_bar, say
 
 
 def test_a_long_name_is_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,3 +24,10 @@ def test_progress_is_silent_without_a_terminal(monkeypatch: pytest.MonkeyPatch) 
         bar.describe("more")
         bar(2, 2)
     assert stream.getvalue().strip() == ""
+
+
+def test_a_line_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fingerprint may hold what is the name of an emoji elsewhere."""
+    line = "A1:CD:F5 :smile: [bold]x[/bold] [/data]"
+    say(messages(), line)
+    assert capsys.readouterr().err == f"{line}\n"

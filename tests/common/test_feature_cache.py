@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -316,3 +317,16 @@ def test_a_file_left_empty_by_a_kill_is_filled(cache: FeatureCache) -> None:
     assert cache.read(list(_some(0, 1))) == {}
     cache.write(_some(0, 1))
     _assert_holds(cache, _some(0, 1))
+
+
+def test_features_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """They can be turned back into pictures that resemble the image."""
+    folder = tmp_path / "own" / "cache"
+    before = os.umask(0o022)
+    try:
+        cache = FeatureCache(folder, TINY)
+        cache.write({image_key(b"a"): np.zeros(12, dtype=np.float32)})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(cache.path.stat().st_mode) == 0o600

@@ -288,3 +288,17 @@ def test_a_removed_site_is_gone_from_both_and_may_be_invited_anew(
         remove_site(started, "modern")
     # Who still has access is still in the list.
     assert [member.site for member in read_registry(started / "sites.json")] == ["dias", "modern"]
+
+
+@pytest.mark.parametrize("name", sorted(PRIVATE))
+def test_a_coordinator_whose_private_files_others_may_read_does_not_start(
+    folder: Path, name: str
+) -> None:
+    (folder / name).chmod(0o640)
+    with pytest.raises(TrustError, match=f"{name}: others may read it"):
+        prepare_start(folder, SETTINGS)
+
+
+def test_a_coordinator_starts_without_its_authoritys_key(folder: Path) -> None:
+    (folder / "authority.key").unlink()
+    assert prepare_start(folder, SETTINGS) > 300

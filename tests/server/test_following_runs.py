@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +127,26 @@ def test_what_was_told_before_a_run_went_on_is_not_told_again(
         "resume: rounds_done 1",
         f"finished: {run.run_settings.out}",
     ]
+
+
+def test_a_finished_run_tells_its_balanced_accuracy(
+    tmp_path: Path, run: Submitted, superlink: _Superlink
+) -> None:
+    log = log_of(run)
+    log.emit("round", round=1)
+
+    def ends() -> None:
+        log.close()
+        finish(run)
+        metrics = {"balanced_accuracy": [0.6123, 0.55, 0.7]}
+        result = {"test": {"pooled": {"metrics": metrics}}}
+        path = Path(run.run_settings.out) / "result.json"
+        path.write_text(json.dumps(result), encoding="utf-8")
+        superlink.ends("completed")
+
+    superlink.then(ends)
+    told = _follow(tmp_path, run)[-1]
+    assert told.endswith("; balanced accuracy on test images 0.612 (0.550 to 0.700)")
 
 
 @pytest.mark.parametrize(
