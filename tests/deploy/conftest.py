@@ -84,8 +84,12 @@ class Federation:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line)["event"] for line in lines]
 
+    def pid(self, folder: Path, service: str) -> int:
+        """The service's last known process; it may have ended."""
+        return int(_state(folder)["services"][service]["pid"])
+
     def process(self, folder: Path, service: str) -> psutil.Process:
-        return psutil.Process(_state(folder)["services"][service]["pid"])
+        return psutil.Process(self.pid(folder, service))
 
     def services(self, folder: Path) -> list[psutil.Process]:
         return [self.process(folder, name) for name in _state(folder)["services"]]

@@ -6,12 +6,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from client.deployment.checkup import check_site
-from common.trust import new_authority, server_certificate
+from common.trust import Authority, new_authority, server_certificate
+from tests.deploy.conftest import DERMAFED, LEARNER, SITES, Federation, same_model, wait_until
+from tests.deploy.hostile_site import members_and_left_out
 from tests.deploy.listener import call_once, joined_site, listener_with
 
 pytestmark = pytest.mark.timeout(300)
@@ -58,7 +61,7 @@ class Proxy:
             while b"\r\n\r\n" not in head:
                 head += caller.recv(4096)
             self.asked.append(head)
-            if not head.startswith(f"CONNECT {HOST}:8443 ".encode()):
+            if not head.startswith(f"CONNECT {HOST}:".encode()):
                 caller.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
                 return
             with socket.create_connection(("127.0.0.1", self._port)) as server:
@@ -116,3 +119,55 @@ def test_a_proxy_that_refuses_is_named_with_what_it_says(
     where = proxy.url.removeprefix("http://")
     assert f"through the proxy {where} of HTTPS_PROXY: " in found.text
     assert "403 Forbidden" in found.text
+
+
+def _certify_name(federation: Federation) -> None:
+    """Have the coordinator answer to the name that the proxy alone resolves, too."""
+    folder = federation.coordinator
+    authority = Authority(*((folder / f"authority.{end}").read_bytes() for end in ("pem", "key")))
+    certificate, key = server_certificate(authority, ("localhost", HOST))
+    (folder / "server.pem").write_bytes(certificate)
+    (folder / "server.key").write_bytes(key)
+    before = {name: federation.process(folder, name) for name in ("proxy", "superlink")}
+    for process in before.values():
+        process.kill()
+    wait_until(
+        lambda: all(federation.pid(folder, name) != process.pid for name, process in before.items())
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_whole_run_goes_through_the_proxy_to_the_same_model(
+    federation: Federation, trained: Path
+) -> None:
+    site, proxy = SITES[0], Proxy(federation.port)
+    own = federation.site(site)
+    _certify_name(federation)
+    invitation = (own / f"{site}.invitation.toml").read_text(encoding="utf-8")
+    direct, named = f"localhost:{federation.port}", f"{HOST}:{federation.port}"
+    assert direct in invitation
+    behind = own / "behind.invitation.toml"
+    behind.write_text(invitation.replace(direct, named), encoding="utf-8")
+    leave = (str(DERMAFED), "site", "leave", "--stop-only", "--folder", str(own))
+    join = (str(DERMAFED), "site", "join", "--folder", str(own), "--detach")
+    federation.call(*leave)
+    with proxy.tunnelling():
+        try:
+            with_proxy = replace(
+                federation, environment={**federation.environment, "HTTPS_PROXY": proxy.url}
+            )
+            joined = with_proxy.call(*join, str(behind))
+            assert joined.returncode == 0, joined.stderr
+            done = federation.run("behind", *LEARNER)
+            asked = list(proxy.asked)
+        finally:
+            federation.call(*leave)
+    back = federation.call(*join, str(own / f"{site}.invitation.toml"))
+    assert back.returncode == 0, back.stderr
+    assert done.returncode == 0, done.stderr
+    assert members_and_left_out(federation.result("behind")) == (set(SITES), {})
+    assert same_model(federation.result("behind"), trained)
+    # Every request of the site, the model's included; without the proxy the name leads nowhere.
+    assert len(asked) > 1
+    assert all(head.startswith(f"CONNECT {named} ".encode()) for head in asked)

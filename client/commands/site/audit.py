@@ -11,6 +11,7 @@ from rich.text import Text
 
 from client.commands.site.folder import DEFAULT, SiteFolder
 from client.deployment.audit import AUDIT_FILE, read_trail
+from client.deployment.refusals import explain_refusals
 from client.deployment.settings import read_site_file
 from common.console import messages, output, say
 
@@ -25,7 +26,7 @@ def audit(
     """Verify the audit trail and print it.
 
     The last line's hash stands for the whole trail: who notes it down elsewhere can tell later
-    that no line was taken off the end.
+    that no line was taken off the end. Why something was refused is looked up in the site's log.
 
     Example:
 
@@ -37,7 +38,9 @@ def audit(
         read_site_file(folder)
     entries = list(read_trail(path))
     table = Table("line", "time", "run", "asked", "round", "learner", "images", "sent", "refused")
-    for entry in entries[-last:] if last else entries:
+    shown = entries[-last:] if last else entries
+    reasons = explain_refusals(folder, (entry["refused"] for entry in shown))
+    for entry in shown:
         sent = entry["sent"]
         size = f"{sum(one['bytes'] for one in sent):,} bytes"
         named = "".join(f"\n{one['name']} {one['dtype']} {one['shape']}" for one in sent)
@@ -50,7 +53,7 @@ def audit(
             entry["strategy"] or entry["learner"],
             _images(entry),
             size + (named if statistics else ""),
-            entry["refused"],
+            "\n".join(filter(None, (entry["refused"], reasons.get(entry["refused"])))),
         )
         # Some are the coordinator's words, which may look like markup.
         table.add_row(*map(Text, cells))
