@@ -61,7 +61,7 @@ def allowing_fine_tuning(federation: Federation) -> Iterator[None]:
     """Have each site allow FedAvg over small images."""
     changes = {
         "strategies = []": 'strategies = ["fedavg"]',
-        '    "efficientnet_lite0",\n': f'    "efficientnet_lite0",\n    "{BACKBONE}",\n',
+        'backbones = ["efficientnet_lite0"]': f'backbones = ["efficientnet_lite0", "{BACKBONE}"]',
     }
     _allow(federation, changes)
     yield
