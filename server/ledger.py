@@ -22,7 +22,7 @@ from common.learners.settings import parse_assignments
 from common.learners.total import Total
 from common.ledger import ENDING, Entry, EntryDescription, load_entry, save_entry
 from common.metadata import read_fusion
-from common.model import Model, load_model, save_model
+from common.model import DESCRIPTION_FILE, Model, load_model, save_model
 from common.run_folder import new_run_folder
 from common.settings import RunSettings
 from common.site_info import SiteInfo
@@ -153,7 +153,7 @@ def change_ledger(
         (folder / FOLDER).mkdir()
         for index, site in enumerate(sorted(chosen)):
             entry = load_entry(chosen[site])
-            _check_fits(chosen[site], entry, model)
+            _check_fits(chosen[site], entry, model, run / DESCRIPTION_FILE)
             total.add(entry.contribution)
             shutil.copyfile(chosen[site], folder / FOLDER / f"{index:05d}{ENDING}")
         changed = _refit(model, total, tuple(sorted(chosen)))
@@ -169,15 +169,25 @@ def change_ledger(
     return Change(tuple(sorted(chosen)), total.count)
 
 
-def _check_fits(path: Path, entry: Entry, model: Model) -> None:
+def _check_fits(path: Path, entry: Entry, model: Model, like: Path) -> None:
     about, wanted = entry.description, model.description
-    names = ("classes", "dimension", "backbone_fingerprint", "split_seed", "imbalance", "metadata")
+    # Before the dimension, which they change.
+    if about.metadata != wanted.metadata:
+        raise RunFolderError(
+            f"{path}: site {about.site}: is over {_columns(about.metadata)}, the model's over "
+            f"{_columns(wanted.metadata)}; have it made anew by dermafed contribute --like {like}"
+        )
+    names = ("classes", "dimension", "backbone_fingerprint", "split_seed", "imbalance")
     for name in names:
         mine, theirs = getattr(about, name), getattr(wanted, name)
         if mine != theirs:
             raise RunFolderError(
                 f"{path}: site {about.site}: its {name} is {mine!r}, the model's is {theirs!r}"
             )
+
+
+def _columns(metadata: str) -> str:
+    return f"metadata {metadata!r}" if metadata else "images alone"
 
 
 def _refit(model: Model, total: Total, sites: tuple[str, ...]) -> Model:

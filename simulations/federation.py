@@ -79,6 +79,7 @@ def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str,
     y = cohort.y[predictions.rows]
     learned_from = np.isin(predictions.client, model.description.sites)
     train = (predictions.split == Split.TRAIN.value) & learned_from & predictions.kept
+    held = (predictions.split == Split.VALIDATION.value) & learned_from & predictions.kept
     test = (predictions.split == Split.TEST.value) & learned_from
     x, labels, n = predictions.x, y, len(y)
     if predictions.treated:
@@ -87,7 +88,8 @@ def _oracle(cohort: Cohort, predictions: Predictions, model: Model) -> dict[str,
         x = np.concatenate([x, *(data.x for data in learned)])
         labels = np.concatenate([y, *(data.y for data in learned)])
         train = np.arange(len(x)) >= n
-    oracle = pooled_oracle(model, x, labels, train)
+        held = np.concatenate([held, np.zeros(len(x) - n, dtype=np.bool_)])
+    oracle = pooled_oracle(model, x, labels, train, held)
     if oracle is None:
         return None
     predicted = predictions.probabilities.argmax(axis=1)

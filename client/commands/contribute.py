@@ -17,6 +17,7 @@ from common.errors import RunFolderError
 from common.feature_cache import FeatureCache, default_cache
 from common.imbalance import read_treatment
 from common.interruption import features_are_kept
+from common.learners import read_settings
 from common.learners.base import Contribution
 from common.learners.class_gram import ClassGrams
 from common.ledger import Entry, EntryDescription, save_entry
@@ -60,6 +61,11 @@ def contribute(
     backbone = get_backbone(about.backbone)
     if backbone.fingerprint != about.backbone_fingerprint:
         raise RunFolderError(f"{like}: trained on another release of backbone {about.backbone}")
+    if not read_settings(about.learner, about.learner_settings).ledger:
+        raise RunFolderError(
+            f"{like}: {about.learner} without a ledger, so that no site's sums can be added; ask "
+            "for a model of --set ledger=true, or join a new run"
+        )
     fusion = read_fusion(about.metadata)
     refuse_of_lab(fusion)
     problem = fusion.problem(table.classes, backbone.dimension)
@@ -100,6 +106,8 @@ def contribute(
         save_entry(partial, Entry(description, Contribution(len(data), sums)))
     if withheld:
         say(console, f"withheld, fewer than {minimum_count} images: {', '.join(withheld)}")
+    if fusion.width:
+        say(console, f"over {', '.join(fusion.variables)} too, as the model is")
     added = opened.info().added
     treated = f" ({added:+} by {about.imbalance})" if about.imbalance else ""
     say(console, f"sums over {len(data)} training images{treated}: {out}")

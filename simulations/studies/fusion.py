@@ -42,8 +42,7 @@ def fits(plan: Plan) -> list[Fit]:
     for seed in plan.split_seeds:
         for learner in plan.learners:
             for condition, metadata in conditions(plan).items():
-                # A stack has no counterpart of scikit-learn's in the lab.
-                models = ("federated",) if condition == LATE else ("federated", "pooled")
+                models = ("federated", "pooled")
                 found.append(Fit(learner, models, condition, seed, metadata=metadata))
         found.append(Fit(BASELINE, ("majority", "shortcut"), EARLY, seed))
     return found

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from common.errors import SettingsError
 from common.evaluation import class_probabilities
 from common.learners.adaptation import adapt
 from common.learners.base import SiteData
@@ -17,7 +18,6 @@ from common.learners.linear_head import linear
 from common.model import Model
 from common.split import Split
 from simulations.baselines import majority, site_shortcut
-from simulations.oracle import fit_oracle
 from simulations.studies.fit import FitResult
 from simulations.studies.lab import Bench
 from simulations.studies.tuned_models import TUNED_MODELS
@@ -30,6 +30,7 @@ from simulations.studies.work import (
     only_class,
     treated_at,
 )
+from simulations.vote_oracle import pooled_oracle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,12 +58,19 @@ def _pooled(work: Work) -> Prediction:
     model, bench, test = work.federated(), work.bench, work.test
     start = time.perf_counter()
     train = learning_data(bench, bench.trains)
-    x = np.concatenate([train.x, bench.x[test]])
-    y = np.concatenate([train.y, bench.lab.cohort.y[test]])
-    is_train = np.arange(len(y)) < len(train)
-    oracle = fit_oracle(model, x, y, is_train)
+    # The last head of a stack learns from what is held out.
+    held = bench.rows(Split.VALIDATION, bench.trains)
+    x = np.concatenate([train.x, bench.x[test], bench.x[held]])
+    y = np.concatenate([train.y, bench.lab.cohort.y[test], bench.lab.cohort.y[held]])
+    part = np.repeat([0, 1, 2], [len(train), len(test), len(held)])
+    oracle = pooled_oracle(model, x, y, part == 0, part == 2)
+    if oracle is None:
+        raise SettingsError(
+            f"learner {bench.fit.learner!r} has no pooled oracle, and this study compares with one"
+        )
     cost = Cost(seconds=time.perf_counter() - start)
-    return Prediction(oracle.probabilities[~is_train], oracle.predicted[~is_train], cost)
+    tested = part == 1
+    return Prediction(oracle.probabilities[tested], oracle.predicted[tested], cost)
 
 
 def _local(work: Work) -> Prediction:

@@ -76,6 +76,10 @@ def test_late_fusion_of_a_head_runs_as_a_stack(dermafed: Any, cohort: Path, tmp_
     about = json.loads((run / "model.json").read_text(encoding="utf-8"))
     assert (about["learner"], about["metadata"]) == ("stack", "late")
     assert about["learner_settings"] == LATE
+    assert "against the oracle: 0 predictions differ" in done.stdout
+    assert "pooled oracle" in done.stdout
+    oracle = json.loads((run / "result.json").read_text(encoding="utf-8"))["oracle"]
+    assert (oracle["predictions_that_differ"], oracle["converged"]) == (0, True)
 
 
 def test_metadata_that_cannot_be_are_refused_before_any_work(

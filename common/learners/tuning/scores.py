@@ -1,4 +1,13 @@
-"""Scores of candidates: sums over the images of the folds that their models have not seen."""
+"""Scores of candidates: sums over the images of the folds that their models have not seen.
+
+To its last digit, a sum of log losses would say as much as a hostile coordinator wants to know: a
+model of its making can give each image a loss at other digits, or all but one image none. A site
+under a policy with a minimum of m images therefore tells it as it tells a count of images. No
+image adds more than `LOSS_UNIT`, sums are whole numbers of that, and one of 1 to m - 1 units, or
+of all that there can be but so many, goes to the nearer end, as of images predicted right
+(`common.disclosure.Disclosure.round_parts`). Of a fold of n images, n + 1 answers are possible at
+most. As with counts, a single image can tip an answer to the next one.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +32,10 @@ SCORE = "tuned.score"
 # As scikit-learn's log loss: a probability of 0 counts as this.
 _LEAST = float(np.finfo(np.float64).eps)
 MOST_LOSS = -float(np.log(_LEAST))
+# Where a policy holds, a probability below 1 in 20 counts as that: a larger unit would leave few
+# steps between a good model and a bad one.
+_LEAST_GUARDED = 0.05
+LOSS_UNIT = -float(np.log(_LEAST_GUARDED))
 _SAME = 1e-12
 
 
@@ -83,7 +96,7 @@ def score_spec(candidates: int, folds: int, classes: int, metric: str) -> Mappin
     """Describe what a site tells: images of each fold and class, and of each candidate the sum.
 
     Of the balanced accuracy these are the images predicted right, which a guarded site rounds as
-    of any choice by folds; of the log loss, its sum over each fold.
+    of any choice by folds; of the log loss, its sum over each fold, as `sum_scores` rounds it.
     """
     spec = hit_spec((candidates,), folds, classes)
     if metric == "balanced_accuracy":
@@ -114,7 +127,7 @@ def sum_scores(
     Parameters
     ----------
     data : SiteData
-        The images, with folds.
+        The images, with folds; with a minimum above 1, log losses are capped and rounded.
     heads : sequence of sequence of Head
         Of each candidate, of each fold that was left out.
     classes : ndarray of str
@@ -132,17 +145,34 @@ def sum_scores(
     held = np.zeros((shape[1], len(classes)), dtype=np.int64)
     np.add.at(held, (fold, data.y), 1)
     hits, loss = np.zeros((*shape, len(classes)), dtype=np.int64), np.zeros(shape)
+    least = _LEAST if data.minimum == 1 else _LEAST_GUARDED
     for one, own in enumerate(heads):
         for left_out, head in enumerate(own):
             rows = np.flatnonzero(fold == left_out)
             p, y = probabilities(head, classes, data.x[rows]), data.y[rows]
             if metric == "log_loss":
                 true = p[np.arange(len(y)), y]
-                loss[one, left_out] = -np.log(np.clip(true, _LEAST, 1.0)).sum()
+                loss[one, left_out] = -np.log(np.clip(true, least, 1.0)).sum()
             elif len(y):
                 right = y[head.predict(data.x[rows]) == classes[y]]
                 hits[one, left_out] = np.bincount(right, minlength=len(classes))
-    return {"held": held, **({"loss": loss} if metric == "log_loss" else {"hits": hits})}
+    if metric != "log_loss":
+        return {"held": held, "hits": hits}
+    return {"held": held, "loss": _in_units(loss, held.sum(axis=1), data.minimum)}
+
+
+def _in_units(
+    loss: NDArray[np.float64], images: NDArray[np.int64], minimum: int
+) -> NDArray[np.float64]:
+    """Round sums of losses as counts of images are; as they are under no policy."""
+    # The policy's module needs that of learners, which needs this one.
+    from common.disclosure import Disclosure
+
+    policy = Disclosure(minimum)
+    if policy.exact:
+        return loss
+    units = np.rint(loss / LOSS_UNIT).astype(np.int64)
+    return policy.round_parts(units, images).astype(np.float64) * LOSS_UNIT
 
 
 def scores_of(total: Contribution) -> NDArray[np.float64]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import RidgeClassifier
+from scipy.special import softmax
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from common.errors import SettingsError, StudyError
@@ -19,7 +21,7 @@ from simulations.report.page import make_page, render
 from simulations.studies.base import Plan
 from simulations.studies.cells import COMPARED, Evaluated
 from simulations.studies.fit import Fit
-from simulations.studies.fusion import NAMES, conditions
+from simulations.studies.fusion import LATE, NAMES, conditions
 from simulations.studies.fusion_gain import gains
 from simulations.studies.lab import Lab, make_bench
 from simulations.studies.models import run_fit
@@ -64,6 +66,36 @@ def test_a_condition_is_the_pooled_fit_of_the_columns_that_its_name_says(
     assert result.about["differ"] == 0
 
 
+@pytest.mark.parametrize("learner", ["ridge", "logistic pca=3"])
+def test_late_fusion_has_the_pooled_stack_beside_it_and_equals_it(learner: str, lab: Lab) -> None:
+    metadata = conditions(PLAN)[LATE]
+    bench = make_bench(lab, Fit(learner, ("federated", "pooled"), "-", 1, metadata=metadata))
+    result, y = run_fit(bench, Path()), lab.cohort.y
+    train, held = bench.split == "train", bench.split == "validation"
+    said = []
+    for block in "im":
+        x = _columns(lab, block)
+        z = StandardScaler().fit(x[train]).transform(x)
+        if learner == "ridge":
+            head: Any = RidgeClassifier(alpha=float(train.sum()), class_weight="balanced")
+            p = softmax(head.fit(z[train], y[train]).decision_function(z), axis=1)
+        else:
+            z = PCA(3, svd_solver="full").fit(z[train]).transform(z) if block == "i" else z
+            c = 1.0 / (0.1 * train.sum())
+            head = LogisticRegression(C=c, class_weight="balanced", tol=1e-10, max_iter=10_000)
+            p = head.fit(z[train], y[train]).predict_proba(z)
+        said.append(np.log(p))
+    x = np.hstack(said)
+    z = StandardScaler().fit(x[held]).transform(x)
+    c = 1.0 / (0.1 * held.sum())
+    last = LogisticRegression(C=c, class_weight="balanced", tol=1e-10, max_iter=10_000)
+    wanted = last.fit(z[held], y[held]).predict_proba(z[result.rows])
+    for model in ("federated", "pooled"):
+        np.testing.assert_allclose(result.probabilities[model], wanted, atol=1e-5)
+        np.testing.assert_array_equal(result.predicted[model], wanted.argmax(axis=1))
+    assert result.about["differ"] == 0
+
+
 def test_metadata_alone_see_no_image(lab: Lab) -> None:
     fit = Fit("logistic pca=4", ("federated",), "-", 1, metadata="alone")
     blind = Lab(lab.cohort, lab.backbone_name, np.zeros_like(lab.x), {})
@@ -83,6 +115,9 @@ def test_the_study_compares_on_the_same_images_and_its_report_tells_the_gain(
 ) -> None:
     result = run_here("fusion", tmp_path / "run", learners=("ridge",))
     assert all(one["differ"] == 0 for one in result["exactness"])
+    assert {one["condition"] for one in result["exactness"]} == conditions(PLAN).keys()
+    pooled = {cell["condition"] for cell in result["cells"] if cell["model"] == "pooled"}
+    assert LATE in pooled
     found = {
         (cell["condition"], cell["group"]): cell["metrics"]["macro_auc"][0]
         for cell in result["cells"]

@@ -13,8 +13,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
-import simulations.oracle
 import simulations.studies.models
+import simulations.vote_oracle
 from common.errors import SettingsError, StudyError
 from common.learners import adaptation
 from common.split import Split
@@ -92,17 +92,17 @@ def test_without_a_site_it_is_scikit_learns_fit_of_the_other_sites(
 def test_a_difference_between_federated_and_pooled_is_counted(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = simulations.oracle.fit_oracle
+    right = simulations.vote_oracle.pooled_oracle
 
     def wrong(*arguments: Any) -> Any:
-        oracle = right(*arguments)
+        oracle: Any = right(*arguments)
         predicted = oracle.predicted.copy()
         # The first test images stand behind the training images.
         at = np.flatnonzero(~arguments[3])[:3]
         predicted[at] = (predicted[at] + 1) % len(CLASSES)
         return replace(oracle, predicted=predicted)
 
-    monkeypatch.setattr(simulations.studies.models, "fit_oracle", wrong)
+    monkeypatch.setattr(simulations.studies.models, "pooled_oracle", wrong)
     assert run_fit(bench_of(lab, "ridge", "federated", "pooled"), Path()).about["differ"] == 3
 
 
