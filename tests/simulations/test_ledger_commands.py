@@ -77,6 +77,7 @@ def _predicted_wrongly(run: Path, cohort: Path, exported: Any, sites: set[str]) 
     return float(np.linalg.norm(head.scores(x) - wanted) / np.linalg.norm(wanted))
 
 
+@pytest.mark.slow
 def test_with_metadata_a_site_goes_and_comes_as_if_it_had_always_been_so(
     dermafed: Any, cohort: Path, kept: Path, exported: Any, tmp_path: Path
 ) -> None:
