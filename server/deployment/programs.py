@@ -43,7 +43,7 @@ def coordinator_services(folder: Path, settings: CoordinatorFile) -> tuple[Servi
     services = [
         Service(
             "superlink",
-            superlink_command(folder, settings),
+            _that_waits(superlink_command(folder, settings)),
             environment,
             port=settings.flower_port,
             meanings=meanings_of_taken(settings.flower_port, flower),
@@ -80,6 +80,11 @@ def coordinator_services(folder: Path, settings: CoordinatorFile) -> tuple[Servi
             )
         )
     return tuple(services)
+
+
+def _that_waits(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Run Flower's command in a program whose database waits longer for its turn."""
+    return (sys.executable, "-m", "server.deployment.superlink", *command[1:])
 
 
 def superlink_command(folder: Path, settings: CoordinatorFile) -> tuple[str, ...]:

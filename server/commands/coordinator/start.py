@@ -10,7 +10,7 @@ from common.console import messages, output, say
 from common.deployment.flower import shown
 from common.deployment.start import start_detached, start_here
 from server.commands.coordinator.folder import DEFAULT, CoordinatorFolder
-from server.deployment.programs import coordinator_services
+from server.deployment.programs import coordinator_services, superlink_command
 from server.deployment.settings import read_coordinator_file
 from server.deployment.setup import prepare_start, renew_certificate
 
@@ -41,7 +41,9 @@ def start(
     settings = read_coordinator_file(folder)
     if dry_run:
         for service in coordinator_services(folder, settings):
-            say(output(), shown(service.command))
+            flowers = service.name == "superlink"
+            command = superlink_command(folder, settings) if flowers else service.command
+            say(output(), shown(command))
         return
     if renew:
         renew_certificate(folder, settings)
