@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from client.site import Site
 from client.training.augmentation import Augmentation, strengths_of
@@ -133,6 +133,8 @@ class BareTraining:
             logits = self._network(x.contiguous(memory_format=torch.channels_last))
         target = torch.from_numpy(site.y[rows]).to(self._device)
         classification_loss(logits, target, self._loss).backward()  # type: ignore[no-untyped-call]
+        if self._settings.clip:
+            nn.utils.clip_grad_norm_(self._parameters, self._settings.clip)
         for group in optimizer.param_groups:
             group["lr"] = group["largest"] * rate
         optimizer.step()
