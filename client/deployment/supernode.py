@@ -2,7 +2,8 @@
 
 When a connection is refused for good after it has been online (a certificate that has expired, or
 a middlebox's), Flower's own program stops asking for messages, and goes on to serve its port: it
-looks alive, and is none. This one ends, and its supervisor starts it again.
+looks alive, and is none. This one ends, and its supervisor starts it again. Its answers go out in
+turn (`client.deployment.turns`).
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ def main() -> NoReturn:
     SystemExit
         Where Flower ends it itself, with what it has to close.
     """
+    from flwr.supernode import start_client_internal
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
+    from client.deployment.turns import answer_in_turn
+
+    answer_in_turn(start_client_internal)
     sys.argv[0] = "flower-supernode"
     try:
         flower_supernode()
