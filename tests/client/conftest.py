@@ -23,6 +23,7 @@ from common.feature_cache import FeatureCache, image_key
 from common.metrics import seed_key
 from common.split import Split
 from common.transform import Transform
+from tests.client.site_commands import SiteCommands
 
 if TYPE_CHECKING:
     from flwr.app.user_config import UserConfigValue
@@ -100,6 +101,14 @@ def _task_identity(monkeypatch: pytest.MonkeyPatch) -> None:
 def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     known = common.backbones.registry._BACKBONES
     monkeypatch.setattr(common.backbones.registry, "_BACKBONES", (*known, TINY))
+
+
+@pytest.fixture
+def clinic(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> SiteCommands:
+    """Commands on the folder of a site that is still to be made."""
+    return SiteCommands(tmp_path / "clinic", monkeypatch, capsys)
 
 
 @pytest.fixture

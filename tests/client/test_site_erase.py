@@ -20,23 +20,17 @@ from tests.client.site_commands import SiteCommands
 
 
 @pytest.fixture
-def site(
-    write_cached_cohort: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> SiteCommands:
+def site(write_cached_cohort: Callable[..., Path], clinic: SiteCommands) -> SiteCommands:
     """A site with features, states, logs and a trail."""
     root = write_cached_cohort({"dias": 40, "molemax": 9})
-    made = SiteCommands(tmp_path / "clinic", monkeypatch, capsys)
-    assert made("init", "--site", "dias", "--cohort", root, "--cache", root / "cache")[0] == 0
-    (made.folder / "logs").mkdir()
-    (made.folder / "logs" / "worker.log").write_text("/data/patient7.jpg\n", encoding="utf-8")
+    assert clinic("init", "--site", "dias", "--cohort", root, "--cache", root / "cache")[0] == 0
+    (clinic.folder / "logs").mkdir()
+    (clinic.folder / "logs" / "worker.log").write_text("/data/patient7.jpg\n", encoding="utf-8")
     Keep(root / "cache" / STATES, "0" * 32, "dias").save(3, {"m": np.ones(2)}, ())
     (root / "cache" / "weights").mkdir()
     (root / "cache" / "weights" / "resnet50.pth").write_bytes(b"published")
-    made.add_line()
-    return made
+    clinic.add_line()
+    return clinic
 
 
 def _files(folder: Path) -> set[str]:

@@ -19,18 +19,12 @@ from tests.client.site_commands import SiteCommands
 
 
 @pytest.fixture
-def site(
-    write_cached_cohort: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> SiteCommands:
+def site(write_cached_cohort: Callable[..., Path], clinic: SiteCommands) -> SiteCommands:
     """A site that has joined and has been asked."""
-    made = SiteCommands(tmp_path / "clinic", monkeypatch, capsys)
-    assert made.init(write_cached_cohort({"dias": 12}))[0] == 0
-    assert made("join", made.invite(), "--dry-run")[0] == 0
-    made.add_line()
-    return made
+    assert clinic.init(write_cached_cohort({"dias": 12}))[0] == 0
+    assert clinic("join", clinic.invite(), "--dry-run")[0] == 0
+    clinic.add_line()
+    return clinic
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -21,16 +21,10 @@ LINE = "BoundsError (the site's log says more under 0a1b2c3d)"
 
 
 @pytest.fixture
-def site(
-    write_cached_cohort: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> SiteCommands:
+def site(write_cached_cohort: Callable[..., Path], clinic: SiteCommands) -> SiteCommands:
     """A site that was just made."""
-    made = SiteCommands(tmp_path / "clinic", monkeypatch, capsys)
-    assert made.init(write_cached_cohort({"dias": 12}))[0] == 0
-    return made
+    assert clinic.init(write_cached_cohort({"dias": 12}))[0] == 0
+    return clinic
 
 
 @contextmanager
