@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 COHORT ?=
 STUDIES := leave-one-site-out cross-site heterogeneity fairness learning-curve
 
-.PHONY: demo studies test test-slow lint benchmarks benchmark-learners benchmark-finetuning clean
+.PHONY: demo studies test test-slow lint benchmarks benchmark-learners benchmark-classical benchmark-finetuning clean
 
 demo: $(READY)  ## four hospitals, one exact head, on the embedded synthetic cohort
 	$(BIN)/dermafed simulate --out runs/demo --overwrite
@@ -38,6 +38,9 @@ benchmarks: $(READY)  ## speed against named references, written to benchmarks/r
 
 benchmark-learners: $(READY)  ## every learner on real features: make benchmark-learners COHORT=path/to/HAM10000
 	$(BIN)/python -m benchmarks.learners "$(COHORT)"
+
+benchmark-classical: $(READY)  ## backbones x classifiers x imbalance, hours: make benchmark-classical COHORT=path/to/HAM10000
+	$(BIN)/python -m benchmarks.classical "$(COHORT)"
 
 benchmark-finetuning: $(READY)  ## every strategy beside pooled images, hours: make benchmark-finetuning COHORT=path/to/HAM10000
 	$(BIN)/python -m benchmarks.finetuning "$(COHORT)"

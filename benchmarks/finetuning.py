@@ -18,7 +18,7 @@ import typer
 from benchmarks.machine import RESULTS, describe
 from common.finetuning.strategies import STRATEGIES
 
-_TUNED, _FROZEN = "fine-tuned", "frozen head"
+_TUNED, _FROZEN, _POOLED = "fine-tuned", "frozen head", "pooled network"
 _RESULT = "finetuning.json"
 
 
@@ -59,8 +59,7 @@ TIERS = {
         "Every strategy, 150 steps at 112 x 84",
         tuple(STRATEGIES),
         ("plan=all:15", "steps=10", "validate_every=5"),
-        # A mean, a held-back one, a corrected one, own norms, and one optimiser for all.
-        ("fedavg", "fedprox", "scaffold", "fedbn", "fedadam", "shared-moments"),
+        tuple(STRATEGIES),
         "efficientnet_lite0+view:112x84",
     ),
     "full": Tier(
@@ -122,7 +121,12 @@ def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
                 "worst": min(seen),
                 "left_out": {site: one[0] for site, one in never.items()},
                 "left_out_mean": _mean([one[0] for one in never.values()]),
-                "minus_pooled": _minus_pooled(main, learner, model),
+                "left_out_minus": {
+                    other: _minus(left_out, learner, model, other).get("all")
+                    for other in (_FROZEN, _POOLED)
+                    if left_out
+                },
+                "minus_pooled": _minus(main, learner, model, _POOLED) or None,
                 **_cost(main, learner, model),
             }
         )
@@ -147,17 +151,16 @@ def _validation(study: dict[str, Any], learner: str, model: str) -> float | None
     )
 
 
-def _minus_pooled(study: dict[str, Any], learner: str, model: str) -> dict[str, Any] | None:
-    """Give the paired differences from the pooled network, over all images and by site."""
-    found = {
+def _minus(study: dict[str, Any], learner: str, model: str, other: str) -> dict[str, Any]:
+    """Give the paired differences from another model, over all images and by site."""
+    return {
         name: difference["difference"]
         for one in study["comparisons"]
         if one["learner"] == learner
         and one["metric"] == "balanced_accuracy"
-        and (one["a"]["model"], one["b"]["model"]) == (model, "pooled network")
+        and (one["a"]["model"], one["b"]["model"]) == (model, other)
         for name, difference in one["groups"].items()
     }
-    return found or None
 
 
 def _cost(study: dict[str, Any], learner: str, model: str) -> dict[str, Any]:
@@ -191,6 +194,25 @@ def markdown(table: list[dict[str, Any]]) -> str:
             f"{row.get('rounds', 0):.0f}",
             *(f"{row.get(name, 0) / 1e6:,.0f}" for name in ("bytes_up", "bytes_down")),
             f"{row.get('seconds', 0):,.0f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def without_markdown(table: list[dict[str, Any]]) -> str:
+    """Write the table of sites left out; the differences are over all such sites' images."""
+    known = sorted(
+        (row for row in table if row["left_out_mean"] is not None),
+        key=lambda row: -row["left_out_mean"],
+    )
+    names = ["without", *table[0]["sites"], "mean", "minus exact head", "minus pooled"]
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    for row in known:
+        cells = [
+            row["model"],
+            *(_shown(row["left_out"][site]) for site in table[0]["sites"]),
+            _shown(row["left_out_mean"]),
+            *(_interval(row["left_out_minus"][other]) for other in (_FROZEN, _POOLED)),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -232,6 +254,8 @@ def main(
         }
         path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         print(f"\n{tier.title}\n\n{markdown(table)}", flush=True)
+        if tier.left_out:
+            print(f"\nSites left out\n\n{without_markdown(table)}", flush=True)
 
 
 if __name__ == "__main__":

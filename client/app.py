@@ -97,7 +97,7 @@ def _add_training(app: ClientApp, open_trainer: OpenTrainer) -> None:
         trainer = open_trainer(context)
         order = wire.decode_order(message.content, len(trainer.site.classes))
         travel = trainer.travel(order.round)
-        arrays = wire.decode_weights(
+        arrays = wire.unpack_arrays(
             message.content, {**travel.weights, **travel.start, **travel.companions}
         )
         return Message(wire.encode_update(trainer.finetune(order, arrays)), reply_to=message)
@@ -108,7 +108,7 @@ def _add_training(app: ClientApp, open_trainer: OpenTrainer) -> None:
         trainer = open_trainer(context)
         order = wire.decode_order(message.content, len(trainer.site.classes))
         travel = trainer.travel(order.round)
-        arrays = wire.decode_weights(message.content, {**travel.weights, **travel.start})
+        arrays = wire.unpack_arrays(message.content, {**travel.weights, **travel.start})
         return _reply(trainer.judge(order, arrays), message)
 
 

@@ -1,5 +1,6 @@
 """What travels, as Flower records: the one place of `common` that knows Flower."""
 
+from common.wire.packed import pack_arrays, unpack_arrays
 from common.wire.records import SITE_ERROR_CODE, count_bytes, error_reply
 from common.wire.sums import (
     CONTRIBUTE,
@@ -18,7 +19,6 @@ from common.wire.training import (
     JUDGE,
     decode_order,
     decode_update,
-    decode_weights,
     encode_order,
     encode_update,
 )
@@ -37,11 +37,12 @@ __all__ = [
     "decode_stage",
     "decode_state",
     "decode_update",
-    "decode_weights",
     "encode_contribution",
     "encode_order",
     "encode_site_info",
     "encode_state",
     "encode_update",
     "error_reply",
+    "pack_arrays",
+    "unpack_arrays",
 ]

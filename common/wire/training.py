@@ -10,10 +10,10 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
 from common.errors import ContributionError
 from common.finetuning.order import Order, Update
-from common.learners.base import Arrays, ArraySpec
-from common.learners.checked import check_arrays
+from common.learners.base import ArraySpec
 from common.split import Split
-from common.wire.records import ARRAYS, METRICS, config_of, decode_arrays, encode_arrays, shown
+from common.wire.packed import pack_arrays, unpack_arrays
+from common.wire.records import ARRAYS, METRICS, config_of, shown
 
 FINETUNE = "train.finetune"
 JUDGE = "evaluate.network"
@@ -76,23 +76,10 @@ def decode_order(content: RecordDict, classes: int) -> Order:
     return Order(run, at, before, best, Split(str(part)), whole)
 
 
-def decode_weights(content: RecordDict, spec: Mapping[str, ArraySpec]) -> Arrays:
-    """Unpack and check the weights that come with an order.
-
-    Raises
-    ------
-    ContributionError
-        If they are not what `spec` asks for.
-    """
-    arrays = decode_arrays(content, spec)
-    check_arrays(arrays, spec)
-    return arrays
-
-
 def encode_update(update: Update) -> RecordDict:
     """Pack an update."""
     metrics = MetricRecord({"steps": update.steps, "loss": update.loss})
-    return RecordDict({ARRAYS: encode_arrays(update.arrays), METRICS: metrics})
+    return RecordDict({ARRAYS: pack_arrays(update.arrays), METRICS: metrics})
 
 
 def decode_update(content: RecordDict, spec: Mapping[str, ArraySpec]) -> Update:
@@ -111,6 +98,4 @@ def decode_update(content: RecordDict, spec: Mapping[str, ArraySpec]) -> Update:
         raise ContributionError(f"steps: {shown(steps)} is not a whole number above 0")
     if type(loss) is not float or not math.isfinite(loss) or loss < 0.0:
         raise ContributionError(f"loss: {shown(loss)} is not a finite number of 0 or more")
-    arrays = decode_arrays(content, spec, frozenset({METRICS}))
-    check_arrays(arrays, spec)
-    return Update(arrays, steps, loss)
+    return Update(unpack_arrays(content, spec, frozenset({METRICS})), steps, loss)

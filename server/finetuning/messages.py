@@ -9,7 +9,8 @@ from flwr.app import ArrayRecord, RecordDict
 from flwr.serverapp import Grid
 
 from common.learners.base import Arrays, ArraySpec
-from common.wire.records import ARRAYS, CONFIG, encode_arrays
+from common.wire.packed import pack_arrays
+from common.wire.records import ARRAYS, CONFIG
 from server.strategies.base import Aggregation
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ def addressed(
     Sites are sent what they expect: of SCAFFOLD's variates, those of parameters.
     """
     arrays = cast(ArrayRecord, content[ARRAYS])
-    sent = ArrayRecord({name: arrays[name] for name in spec})
-    sent.update(encode_arrays(start))
+    sent = pack_arrays({**{name: arrays[name].numpy() for name in spec}, **start})
     both = {**cast("ConfigRecord", content[CONFIG]), **order}
     return RecordDict({ARRAYS: sent, CONFIG: type(order)(both)})

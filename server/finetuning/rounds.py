@@ -138,8 +138,7 @@ class TrainingRounds:
             messages[node] = addressed(content[node], spec, self.start, wire.encode_order(order))
 
         def check(asked: Asked) -> Message:
-            reply_content = asked.content()
-            update = wire.decode_update(reply_content, spec)
+            update = wire.decode_update(asked.content(), spec)
             metrics: dict[str, int | float | list[int] | list[float]] = {
                 WEIGHT: self.shares[self.sites[asked.node_id].site],
                 LOSS: update.loss,
@@ -147,7 +146,7 @@ class TrainingRounds:
             }
             reply = cast("Message", asked.reply)
             reply.content = RecordDict(
-                {ARRAYS: reply_content[ARRAYS], METRICS: MetricRecord(metrics)}
+                {ARRAYS: encode_arrays(update.arrays), METRICS: MetricRecord(metrics)}
             )
             return reply
 
@@ -201,7 +200,7 @@ class TrainingRounds:
         """
         task = next(iter(self.sites.values()))
         spec = evaluation_spec(len(task.classes), malignant=bool(task.malignant), draws=draws)
-        record = encode_arrays({**weights, **self.start})
+        record = wire.pack_arrays({**weights, **self.start})
         messages = {}
         for node, info in self.sites.items():
             order = self._order(number, counted.get(info.site, 0), 0, part)

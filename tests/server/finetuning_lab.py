@@ -89,12 +89,12 @@ class Lab:
             self.orders.append((self.sites[node].name, kind, order))
             travel = self._travel(order.round)
             if kind == wire.JUDGE:
-                arrays = wire.decode_weights(content, {**travel.weights, **travel.start})
+                arrays = wire.unpack_arrays(content, {**travel.weights, **travel.start})
                 self.judged[order.round, order.part.value] = arrays
                 return Message(self._judge(node, order), reply_to=message)
             if order.round == self.fails_at:
                 raise KeyboardInterrupt
-            arrays = wire.decode_weights(
+            arrays = wire.unpack_arrays(
                 content, {**travel.weights, **travel.start, **travel.companions}
             )
             rng = np.random.default_rng([order.round, node])

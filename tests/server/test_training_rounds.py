@@ -64,7 +64,7 @@ class Hospital:
         content = copy.deepcopy(message.content)
         order = wire.decode_order(content, len(CLASSES))
         self.orders.append(order)
-        arrays = wire.decode_weights(content, self.spec)
+        arrays = wire.unpack_arrays(content, self.spec)
         self.received.append(arrays)
         if message.metadata.message_type == wire.JUDGE:
             return Message(self.judge(order.part), reply_to=message)
@@ -172,9 +172,9 @@ def _doubles(arrays: dict[str, NDArray[Any]]) -> None:
     ("alter", "reason"),
     [
         (_nan, "trunk.a: holds NaN"),
-        (_wrong_shape, "trunk.a: shape"),
+        (_wrong_shape, "wrong arrays"),
         (_missing, "wrong arrays"),
-        (_doubles, "trunk.a: dtype"),
+        (_doubles, "dtype"),
     ],
 )
 def test_a_wrong_update_is_left_out_by_name(lab: Lab, alter: Any, reason: str) -> None:
