@@ -44,7 +44,7 @@ def test_arrays_arrive_as_they_were_sent(arrays: dict[str, Any]) -> None:
 def test_they_travel_as_one_array_whatever_the_order_they_are_given_in() -> None:
     packed = wire.pack_arrays(ARRAYS)
     (found,) = packed.values()
-    np.testing.assert_array_equal(found.numpy(), np.float32([7, 8, 9, 0, 1, 2, 3, 4, 5]))
+    np.testing.assert_array_equal(found.numpy(), np.array([7, 8, 9, 0, 1, 2, 3, 4, 5], np.float32))
     turned = wire.pack_arrays(dict(reversed(ARRAYS.items())))
     assert {name: one.data for name, one in turned.items()} == {
         name: one.data for name, one in packed.items()
