@@ -24,7 +24,7 @@ def pack_arrays(arrays: Arrays) -> ArrayRecord:
     Parameters
     ----------
     arrays : mapping of str to ndarray of float32
-        None, where all that is trained stays at the site.
+        There may be none: all that is trained may stay at the site.
 
     Returns
     -------
