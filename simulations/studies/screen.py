@@ -22,9 +22,15 @@ def screen(console: Console) -> Iterator[Display]:
     """Show a study's progress on a console for as long as it runs."""
     with bars(console) as shown:
         yield Display(
-            images=lambda name: _images(shown, name),
+            images=lambda name: (
+                _images(shown, name)
+                if console.is_terminal
+                else _Lines(console, name, says_the_end=False)
+            ),
             pieces=lambda name: (
-                _PieceBar(shown, name) if console.is_terminal else _Lines(console, name)
+                _PieceBar(shown, name)
+                if console.is_terminal
+                else _Lines(console, name, says_the_end=True)
             ),
             note=lambda line: say(console, line),
         )
@@ -60,14 +66,14 @@ class _PieceBar:
 class _Lines:
     """A line every few seconds, for a log."""
 
-    def __init__(self, console: Console, name: str) -> None:
-        self._console, self._name = console, name
+    def __init__(self, console: Console, name: str, *, says_the_end: bool) -> None:
+        self._console, self._name, self._says_the_end = console, name, says_the_end
         self._start = self._last = time.monotonic()
 
-    def __call__(self, done: int, total: int, running: Sequence[str]) -> None:
-        """Say pieces done, pieces in all, the time left and what is being worked on."""
+    def __call__(self, done: int, total: int, running: Sequence[str] = ()) -> None:
+        """Say what is done, how much there is, the time left and what is being worked on."""
         now = time.monotonic()
-        if now - self._last < _LINE_SECONDS and done < total:
+        if now - self._last < _LINE_SECONDS and not (self._says_the_end and done == total):
             return
         self._last = now
         left = ""
