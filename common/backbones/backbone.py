@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from common.errors import SettingsError, WeightsError
 from common.transform import Transform
@@ -39,8 +39,8 @@ class Backbone:
     module : str
         Module with ``load_network() -> torch.nn.Module``; its network maps float32 images
         ``(n, 3, height, width)`` to features ``(n, dimension)``. Where there are stages, also
-        ``load_network(kept)`` and ``load_trunk(kept) -> torch.nn.Sequential``, the first stages
-        with their BatchNorm apart; the mean over places of what they give are the features.
+        ``load_stages(kept) -> torch.nn.Sequential``, the first of them, and ``load_trunk(kept)``,
+        these with their BatchNorm apart; the features are means over places of what they give.
         ``MODULE:MEMBER`` is a module of several networks: each function takes the member first.
     transform : Transform
         From an image file to the network's input.
@@ -48,6 +48,9 @@ class Backbone:
         Channels that each stage of the trunk gives; empty where it cannot be taken apart.
     kept : int
         Stages that are kept, from the image on; 0 for all.
+    levels : int
+        Of the stages kept, how many of the last give features, each its maps' means and standard
+        deviations; 0 for the means of the last alone.
     weights : PackagedFile, PublishedFile or None
         Where the weights file is; None where the module alone knows.
     sides : tuple of int
@@ -66,6 +69,7 @@ class Backbone:
     transform: Transform
     channels: tuple[int, ...] = ()
     kept: int = 0
+    levels: int = 0
     weights: PackagedFile | PublishedFile | None = None
     sides: tuple[int, int] = (8, 2048)
     crop: tuple[int, int] | None = None
@@ -82,6 +86,8 @@ class Backbone:
         text = f"{self.base}|{self.dimension}|{self.weights_sha256}|{self.transform.key}"
         if self.kept:
             text += f"|stages={self.kept}"
+        if self.levels:
+            text += f"|levels={self.levels}"
         if self.crop:
             text += f"|crops={self.crop[1]}x{self.crop[0]}"
         if self.flip:
@@ -91,8 +97,10 @@ class Backbone:
     @property
     def stages(self) -> int:
         """How many stages can be fine-tuned, those left off not counted."""
-        # Averages over views are of frozen features: training draws views of its own.
-        return 0 if self.flip or self.crop else self.kept or len(self.channels)
+        # Averages over views are of frozen features: training draws views of its own, and its
+        # head stands on the last stage.
+        frozen = self.flip or self.crop or self.levels
+        return 0 if frozen else self.kept or len(self.channels)
 
     def weights_path(self) -> Path:
         """Find the weights file, fetching it where it is published, and verify it.
@@ -114,12 +122,18 @@ class Backbone:
         WeightsError
             If the weights are missing or are not the published ones.
         """
-        network: torch.nn.Module = self.call("load_network", *([self.kept] if self.kept else []))
+        network = self._pooled() if self.kept or self.levels else self.call("load_network")
         if self.crop or self.flip:
             from common.backbones.averaged_views import AveragedViews
 
             network = AveragedViews(network, self.crop, flip=self.flip)
-        return network
+        return cast("torch.nn.Module", network)
+
+    def _pooled(self) -> torch.nn.Module:
+        from common.backbones.pooling import Pooled, PooledLevels
+
+        stages = self.call("load_stages", self.kept or len(self.channels))
+        return PooledLevels(stages, self.levels) if self.levels else Pooled(stages)
 
     def load_trunk(self) -> torch.nn.Sequential:
         """Build the trunk's stages for fine-tuning: BatchNorm apart, in evaluation mode.

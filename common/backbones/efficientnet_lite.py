@@ -172,19 +172,6 @@ class _Stem(nn.Module):
         return conv_norm(self.conv, self.norm, x, act=True)
 
 
-class Pooled(nn.Module):
-    """The mean over places of what a trunk gives."""
-
-    def __init__(self, trunk: nn.Sequential) -> None:
-        super().__init__()
-        self.trunk = trunk
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(n, 3, h, w)``, normalised, to features ``(n, channels)``."""
-        features: Tensor = self.trunk(x).mean((2, 3))
-        return features
-
-
 def trunk_of(network: EfficientNetLite, kept: int) -> nn.Sequential:
     """Take a network apart into its first stages, which keep its weights.
 

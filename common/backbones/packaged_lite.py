@@ -10,12 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.backbones.efficientnet_lite import (
-    EfficientNetLite,
-    Pooled,
-    fold_batch_norm,
-    trunk_of,
-)
+from common.backbones.efficientnet_lite import EfficientNetLite, fold_batch_norm, trunk_of
 from common.backbones.reference import Reference
 from common.backbones.registry import get_backbone
 from common.backbones.states import assign, read_state
@@ -80,15 +75,8 @@ def load_trunk(name: str, kept: int) -> nn.Sequential:
     return trunk_of(load_unfolded(name), kept).requires_grad_(True)
 
 
-def load_network(name: str, kept: int = 0) -> nn.Module:
+def load_network(name: str) -> EfficientNetLite:
     """Build the network for extraction: BatchNorm folded, channels last.
-
-    Parameters
-    ----------
-    name : str
-        The registry's name.
-    kept : int
-        Stages to keep, from the image on; 0 for all.
 
     Raises
     ------
@@ -99,4 +87,15 @@ def load_network(name: str, kept: int = 0) -> nn.Module:
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return Pooled(trunk_of(network, kept)) if kept else network
+    return network
+
+
+def load_stages(name: str, kept: int) -> nn.Sequential:
+    """Build the first stages for extraction, as `load_network` does.
+
+    Raises
+    ------
+    WeightsError
+        As `load_unfolded`.
+    """
+    return trunk_of(load_network(name), kept)

@@ -77,7 +77,8 @@ def get_backbone(name: str) -> Backbone:
         ``NAME``, or ``timm:NAME@SHA256`` for a model of timm by its weights file, then, in this
         order and each at most once: ``+crops:5`` for the mean features of the corners and the
         centre of a picture eight sevenths as wide, ``+flip`` for the mean with those of the mirror
-        image, ``+truncate:N`` for its first N stages alone (TruncatedTL, Peng et al., 2022), and
+        image, ``+levels:N`` for means and standard deviations of the last N stages' maps,
+        ``+truncate:N`` for its first N stages alone (TruncatedTL, Peng et al., 2022), and
         ``+view:WIDTHxHEIGHT`` for another view than the one it was trained on.
 
     Raises
@@ -103,12 +104,17 @@ def _changed(backbone: Backbone, name: str, changes: list[str]) -> Backbone:
     kinds = [change.partition(":")[0] for change in changes]
     if kinds != sorted(set(kinds)):
         raise SettingsError(
-            f"backbone {name!r}: give crops, flip, truncate and view in this order, each once"
+            f"backbone {name!r}: give crops, flip, levels, truncate and view in this order, each "
+            "once"
         )
+    found = 0
     for change in changes:
+        levels = re.fullmatch(r"levels:([1-9]\d?)", change)
         truncate = re.fullmatch(r"truncate:([1-9]\d?)", change)
         view = re.fullmatch(r"view:([1-9]\d{0,3})x([1-9]\d{0,3})", change)
-        if truncate:
+        if levels:
+            found = int(levels[1])
+        elif truncate:
             backbone = _truncated(backbone, name, int(truncate[1]))
         elif view:
             backbone = _viewed(backbone, name, int(view[1]), int(view[2]))
@@ -116,9 +122,12 @@ def _changed(backbone: Backbone, name: str, changes: list[str]) -> Backbone:
             backbone = replace(backbone, flip=True)
         elif change != "crops:5":
             raise SettingsError(
-                f"backbone {name!r}: {change!r} is not crops:5, flip, truncate:STAGES or "
-                "view:WIDTHxHEIGHT"
+                f"backbone {name!r}: {change!r} is not crops:5, flip, levels:STAGES, "
+                "truncate:STAGES or view:WIDTHxHEIGHT"
             )
+    # Of the stages that truncate, later in the name, leaves.
+    if found:
+        backbone = _levelled(backbone, name, found)
     # The crops have the sides that the view, which comes later in the name, gives the input.
     if "crops:5" in changes:
         backbone = _cropped(backbone)
@@ -132,6 +141,15 @@ def _truncated(backbone: Backbone, name: str, kept: int) -> Backbone:
     if kept > most:
         raise SettingsError(f"backbone {name!r}: truncate takes 1 to {most} stages")
     return replace(backbone, kept=kept, dimension=backbone.channels[kept - 1])
+
+
+def _levelled(backbone: Backbone, name: str, levels: int) -> Backbone:
+    channels = backbone.channels[: backbone.kept or None]
+    if not channels:
+        raise SettingsError(f"backbone {name!r}: has no stages, so it has no levels")
+    if levels > len(channels):
+        raise SettingsError(f"backbone {name!r}: levels takes 1 to {len(channels)} stages")
+    return replace(backbone, levels=levels, dimension=2 * sum(channels[-levels:]))
 
 
 def _viewed(backbone: Backbone, name: str, width: int, height: int) -> Backbone:

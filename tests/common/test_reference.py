@@ -66,8 +66,8 @@ def test_a_network_of_other_weights_does_not_match(monkeypatch: pytest.MonkeyPat
     """As much as a wrong padding or normalisation would change."""
     plain = packaged_lite.load_network
 
-    def load_network(name: str, kept: int = 0) -> torch.nn.Module:
-        network = plain(name, kept)
+    def load_network(name: str) -> torch.nn.Module:
+        network = plain(name)
         first = next(network.parameters())
         first.data.mul_(1.01)
         return network

@@ -49,12 +49,16 @@ def test_features_that_were_kept_stay_valid() -> None:
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("resnet18+flip+crops:5", "give crops, flip, truncate and view in this order, each once"),
+        ("resnet18+flip+crops:5", "give crops, flip, levels, truncate and view in this order"),
         ("resnet18+flip+flip", "each once"),
         ("resnet18+crops:4", "'crops:4' is not crops:5, flip"),
         ("resnet18+flip:2", "'flip:2' is not"),
         ("resnet18+truncate:2", "has no stages, so it is not truncated"),
         ("efficientnet_lite1+truncate:9", "truncate takes 1 to 8 stages"),
+        ("resnet18+levels:2", "has no stages, so it has no levels"),
+        ("efficientnet_lite1+levels:10", "levels takes 1 to 9 stages"),
+        ("efficientnet_lite1+levels:7+truncate:6", "levels takes 1 to 6 stages"),
+        ("efficientnet_lite1+levels:0", "'levels:0' is not"),
         ("vit_b_16+view:256x256", "sides are 224 to 224"),
         ("inception_v3+view:74x100", "sides are 75 to 2048"),
         ("timm:resnet18@123", "write timm:NAME@SHA256, with 64 digits"),
