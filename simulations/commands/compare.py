@@ -53,8 +53,9 @@ def compare(
     strategy: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Fine-tune each backbone, too, on the same split: {', '.join(STRATEGIES)}; with "
-            "settings as 'fedprox mu=0.01'; once for each; none if absent."
+            help="Fine-tune each backbone that has stages, too, on the same split: "
+            f"{', '.join(STRATEGIES)}; with settings as 'fedprox mu=0.01'; once "
+            "for each; none if absent."
         ),
     ] = None,
     train: Annotated[
@@ -121,7 +122,8 @@ def compare(
     for name in backbones:
         match = match_reference(name)
         networks[name] = network_cost(name)
-        say(console, f"{match.name}: matches {match.against} ({match.difference:.0e})")
+        frozen = "; frozen only" if strategy and name not in options.tuned else ""
+        say(console, f"{match.name}: matches {match.against} ({match.difference:.0e}){frozen}")
     if cohort is None:
         with progress_bar(console, "synthetic cohort") as bar:
             made = embedded_cohort(default_cache(), bar)

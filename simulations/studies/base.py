@@ -50,6 +50,8 @@ class Plan:
         Numbers of augmented views beside each training image, for the comparison's heads.
     strategies : tuple of str
         Of fine-tuning, with their settings, for the comparison.
+    tuned : tuple of str
+        The backbones that the strategies fine-tune: those that have stages.
     metadata : str
         For the study of fusion: the text of an early `common.metadata.Fusion`.
     """
@@ -68,6 +70,7 @@ class Plan:
     turns: int = 1
     views: tuple[int, ...] = (0,)
     strategies: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
     metadata: str = ""
 
 

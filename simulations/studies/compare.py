@@ -62,6 +62,7 @@ def _fits(plan: Plan, backbone: str, seed: int, turn: int) -> list[Fit]:
         for treatment in _treatments(plan)
         for learner in plan.learners
     ]
+    strategies = plan.strategies if backbone in plan.tuned else ()
     tuned = [
         Fit(
             strategy,
@@ -73,7 +74,7 @@ def _fits(plan: Plan, backbone: str, seed: int, turn: int) -> list[Fit]:
             turn=turn,
             training=plan.training,
         )
-        for strategy in plan.strategies
+        for strategy in strategies
     ]
     return frozen + tuned
 
@@ -105,7 +106,8 @@ def pairs(plan: Plan) -> list[Pair]:
     """List what is compared.
 
     Treatments with the first, numbers of views with the first, backbones with the first, and all
-    with the shortcut; each fine-tuned network with each head that has seen the most views.
+    with the shortcut; each fine-tuned network with each head that has seen the most views, on each
+    backbone's features.
     """
     first, *others = _treatments(plan)
     least, *more = plan.views
@@ -114,6 +116,7 @@ def pairs(plan: Plan) -> list[Pair]:
         base = (FEDERATED, condition(backbone, first, least))
         found += [Pair((FEDERATED, condition(backbone, one, least)), base) for one in others]
         found += [Pair((FEDERATED, condition(backbone, first, one)), base) for one in more]
+    for backbone in plan.tuned:
         found += _tuned_pairs(plan, backbone)
     for treatment in (first, *others):
         base = (FEDERATED, condition(plan.backbones[0], treatment, least))
@@ -129,10 +132,11 @@ def _tuned_pairs(plan: Plan, backbone: str) -> list[Pair]:
     return [
         Pair(
             tuned,
-            (FEDERATED, condition(backbone, treatment, max(plan.views))),
+            (FEDERATED, condition(frozen, treatment, max(plan.views))),
             learners=(strategy, learner),
         )
         for strategy in plan.strategies
+        for frozen in plan.backbones
         for learner in plan.learners
         for treatment in _treatments(plan)
     ]

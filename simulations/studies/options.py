@@ -142,8 +142,19 @@ class StudyOptions:
             raise StudyError(f"--turns: must be from 1 to {TURNS}")
         if min(self.views) < 0 or max(self.views) > MOST_VIEWS:
             raise StudyError(f"--views: must be from 0 to {MOST_VIEWS}")
-        for name in self.backbones if self.strategies else ():
+        for name in self.tuned:
             self._check_tuning(get_backbone(name), self.strategies)
+        if self.strategies and not self.tuned:
+            raise StudyError(
+                f"--strategy: no backbone of {', '.join(self.backbones)} has stages that can be "
+                "fine-tuned; name one that has, as efficientnet_lite0"
+            )
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        """The backbones that ``strategies`` fine-tune: features of some are only frozen."""
+        names = self.backbones if self.strategies else ()
+        return tuple(name for name in names if get_backbone(name).stages)
 
     def _check_tuning(self, backbone: Backbone, strategies: Sequence[str]) -> None:
         if not backbone.stages:
@@ -220,6 +231,7 @@ class StudyOptions:
             turns=self.turns,
             views=self.views,
             strategies=self.strategies,
+            tuned=self.tuned,
             metadata=read_fusion(self.metadata).text,
             largest=max(int((cohort.site == site).sum()) for site in cohort.sites),
         )

@@ -47,7 +47,8 @@ def test_every_combination_is_run_in_every_turn_of_the_split() -> None:
 
 def test_views_and_networks_stand_beside_the_heads_on_the_same_turns() -> None:
     strategies = ("fedavg", "fedprox mu=0.1")
-    plan = replace(PLAN, views=(0, 4), strategies=strategies, training="plan=all:3")
+    plan = replace(PLAN, views=(0, 4), strategies=strategies, tuned=PLAN.backbones)
+    plan = replace(plan, training="plan=all:3")
     fits = STUDY.fits(plan)
     tuned = [fit for fit in fits if fit.learner in strategies]
     assert Counter((fit.backbone, fit.turn) for fit in tuned) == {
@@ -61,13 +62,26 @@ def test_views_and_networks_stand_beside_the_heads_on_the_same_turns() -> None:
     assert len(set(fits)) == len(fits)
 
 
+def test_features_that_are_only_frozen_stand_beside_a_network_that_is_fine_tuned() -> None:
+    lite = "efficientnet_lite0"
+    several = (f"{lite}+levels:5+truncate:8", lite)
+    options = StudyOptions(Path("c"), Path("o"), Path("x"), backbones=several)
+    assert options.tuned == ()
+    assert replace(options, strategies=("fedavg",)).tuned == (lite,)
+    plan = replace(PLAN, backbones=several, strategies=("fedavg",), tuned=(lite,))
+    tuned = [fit for fit in STUDY.fits(plan) if fit.learner == "fedavg"]
+    assert [fit.backbone for fit in tuned] == [lite] * 5
+
+
 def test_networks_are_compared_with_heads_that_have_seen_the_most_views() -> None:
-    plan = replace(PLAN, views=(0, 4), strategies=("fedavg",))
+    plan = replace(PLAN, views=(0, 4), strategies=("fedavg",), tuned=("two",))
     found = {(pair.learners, *pair.a, *pair.b) for pair in STUDY.pairs(plan) if pair.learners}
     assert len(found) == 2 * 2 * 3
+    assert {pair[1:3] for pair in found} == {("fine-tuned", "two, fine-tuned")}
     learners = ("fedavg", "forest min_leaf=5")
     tuned = ("fine-tuned", "two, fine-tuned")
     assert (learners, *tuned, "federated", "two, weights, views 4") in found
+    assert (learners, *tuned, "federated", "one, weights, views 4") in found
     plain = {(*pair.a, *pair.b) for pair in STUDY.pairs(plan) if not pair.learners}
     assert ("federated", "one, none, views 4", "federated", "one, none") in plain
 
@@ -138,8 +152,10 @@ def test_what_cannot_be_compared_is_refused_before_any_work() -> None:
         check(backbones=lite, strategies=("fedavgg",))
     with pytest.raises(SettingsError, match="steeps"):
         check(backbones=lite, training="steeps=3")
-    with pytest.raises(StudyError, match="flip: has no stages"):
-        check(backbones=(*lite, "efficientnet_lite0+flip"), strategies=("fedavg",))
+    with pytest.raises(
+        StudyError, match=r"--strategy: no backbone of efficientnet_lite0\+flip has"
+    ):
+        check(backbones=("efficientnet_lite0+flip",), strategies=("fedavg",))
 
 
 def _cell(

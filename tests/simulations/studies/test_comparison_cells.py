@@ -126,5 +126,6 @@ def test_a_fine_tuned_cell_gives_probabilities_that_are_better_than_a_guess(
     strategy: str, embedded: Lab, tmp_path: Path
 ) -> None:
     plan = Plan(("-",), (), (1,), training=TRAIN, backbones=BACKBONES[:1], strategies=STRATEGIES)
+    plan = replace(plan, tuned=BACKBONES[:1])
     fits = [fit for fit in STUDY.fits(plan) if fit.learner == strategy]
     check(embedded, fits[0], TUNED, tmp_path)
