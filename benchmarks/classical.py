@@ -135,7 +135,7 @@ def markdown(rows: list[Row]) -> str:
             *(f"{row.cost[name] / _BYTES:.1f}" for name in ("bytes_up", "model_bytes")),
             *(f"{row.cost[name]:.1f}" for name in ("milliseconds", "seconds")),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 

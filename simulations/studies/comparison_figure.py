@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from simulations.studies.compare import FEDERATED
 from simulations.studies.fine_tuning import TUNED
 
 FIGURE_FILE = "comparison.svg"
-_WIDTH, _HEIGHT, _MARGIN, _LETTER = 0.8, 0.45, 3.0, 0.08
+# Inches: a cell, a letter, a line of text, and what stands beside the cells and the names.
+_WIDTH, _HEIGHT, _LETTER, _LINE, _MARGIN = 0.8, 0.45, 0.08, 0.18, 1.5
+# Letters in a line of a classifier's name.
+_LONGEST = 36
 # Cells darker than this take white text.
 _DARK = 0.55
 
@@ -41,8 +45,14 @@ def draw_comparison(result: dict[str, Any], out: Path) -> None:
         value = cell["metrics"].get("balanced_accuracy", [None])[0]
         if value is not None:
             values[learners.index(cell["learner"]), columns.index(_column(cell))] = value
-    longest = max(len(line) for column in columns for line in column.splitlines())
-    size = (_MARGIN + max(_WIDTH, _LETTER * longest) * len(columns), 1.5 + _HEIGHT * len(learners))
+    rows = [
+        textwrap.fill(name.replace(",", ", "), _LONGEST, break_on_hyphens=False)
+        for name in learners
+    ]
+    size = (
+        _MARGIN + _LETTER * _widest(rows) + max(_WIDTH, _LETTER * _widest(columns)) * len(columns),
+        1.0 + _LINE * _tallest(columns) + max(_HEIGHT, _LINE * (1 + _tallest(rows))) * len(rows),
+    )
     # Text stays text, and no date or random identifier makes two drawings of one result differ.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dermafed"}):
         figure, axes = plt.subplots(figsize=size, layout="constrained")
@@ -55,12 +65,20 @@ def draw_comparison(result: dict[str, Any], out: Path) -> None:
             colour = "white" if dark else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour)
         axes.set_xticks(range(len(columns)), columns, fontsize="small")
-        axes.set_yticks(range(len(learners)), learners)
+        axes.set_yticks(range(len(rows)), rows)
         axes.set_title("Federations of all sites, cross-validated by lesion", loc="left")
         figure.colorbar(image, ax=axes, label="balanced accuracy")
         with whole_file(out / FIGURE_FILE) as partial:
             figure.savefig(partial, format="svg", metadata={"Date": None})
         plt.close(figure)
+
+
+def _widest(names: list[str]) -> int:
+    return max(len(line) for name in names for line in name.splitlines())
+
+
+def _tallest(names: list[str]) -> int:
+    return max(len(name.splitlines()) for name in names)
 
 
 def _column(cell: dict[str, Any]) -> str:

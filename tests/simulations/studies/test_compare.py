@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -231,3 +232,21 @@ def test_the_figure_is_the_same_each_time_and_holds_each_value(tmp_path: Path) -
     assert all(
         text in drawn[0] for text in ("0.400", "0.600", "0.550", "ridge", "smote", "fine-tuned")
     )
+
+
+def test_a_long_name_leaves_the_figure_room_for_its_cells(tmp_path: Path) -> None:
+    result, name = _result(), "soft-vote members=" + ",".join(["logistic:pca=128"] * 9)
+    for cell in result["cells"]:
+        if cell["learner"] == "ridge":
+            cell["learner"] = name
+    draw_comparison(result, tmp_path)
+    drawn = (tmp_path / FIGURE_FILE).read_text(encoding="utf-8")
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert "".join(texts).replace(" ", "").count("logistic:pca=128") == 9
+    assert max(map(len, texts)) < 60, "the title's length, and no name's"
+    # The cells' first and last columns lie an inch or more apart, in points.
+    ends = [
+        float(x)
+        for x in re.findall(r'<g id="xtick_\d+">.*?<use [^>]*x="([\d.]+)"', drawn, re.DOTALL)
+    ]
+    assert max(ends) - min(ends) > 72
