@@ -107,13 +107,13 @@ def _changed(backbone: Backbone, name: str, changes: list[str]) -> Backbone:
             f"backbone {name!r}: give crops, flip, levels, truncate and view in this order, each "
             "once"
         )
-    found = 0
+    levels = 0
     for change in changes:
-        levels = re.fullmatch(r"levels:([1-9]\d?)", change)
+        level = re.fullmatch(r"levels:([1-9]\d?)", change)
         truncate = re.fullmatch(r"truncate:([1-9]\d?)", change)
         view = re.fullmatch(r"view:([1-9]\d{0,3})x([1-9]\d{0,3})", change)
-        if levels:
-            found = int(levels[1])
+        if level:
+            levels = int(level[1])
         elif truncate:
             backbone = _truncated(backbone, name, int(truncate[1]))
         elif view:
@@ -126,8 +126,8 @@ def _changed(backbone: Backbone, name: str, changes: list[str]) -> Backbone:
                 "truncate:STAGES or view:WIDTHxHEIGHT"
             )
     # Of the stages that truncate, later in the name, leaves.
-    if found:
-        backbone = _levelled(backbone, name, found)
+    if levels:
+        backbone = _levelled(backbone, name, levels)
     # The crops have the sides that the view, which comes later in the name, gives the input.
     if "crops:5" in changes:
         backbone = _cropped(backbone)
